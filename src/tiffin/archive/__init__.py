@@ -1,0 +1,1 @@
+"""TARBALLS: what save writes and load reads."""

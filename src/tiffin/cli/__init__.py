@@ -1,0 +1,1 @@
+"""TERMINAL: the only room that prints or exits."""

@@ -1,0 +1,1 @@
+"""A layer as one tar and as one directory."""

@@ -1,0 +1,1 @@
+"""WIRE: OCI distribution registries."""

@@ -1,0 +1,1 @@
+"""PROCESSES: the bundle of an OCI runtime and the runtime itself."""

@@ -1,0 +1,1 @@
+"""WORDS: frozen values and their JSON; no I/O."""

@@ -1,0 +1,310 @@
+"""What a container is asked to be: docker's `Config` and `HostConfig`, in the Engine API's shape.
+
+Field names are the API's in snake case; `from_json`/`to_json` speak the API's own names. One pair of
+values serves the library, the CLI, the API, the records on disk and image configs.
+"""
+
+from __future__ import annotations
+
+from tiffin.errors import Corrupt
+from tiffin.spec.mount import Mount
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+
+class Healthcheck(Value):
+    """How to ask a container whether it is well. Times in nanoseconds, 0 means the default.
+
+    `test` is ("NONE",), ("CMD", ...) or ("CMD-SHELL", text); () inherits the image's.
+    """
+
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    retries: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Healthcheck:
+        """Read the API's `HealthConfig`."""
+        return Healthcheck(
+            test=_strings(value.get("Test")),
+            interval=_number(value.get("Interval")),
+            timeout=_number(value.get("Timeout")),
+            retries=_number(value.get("Retries")),
+            start_period=_number(value.get("StartPeriod")),
+            start_interval=_number(value.get("StartInterval")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members, unset ones left out."""
+        named = {
+            "Test": list(self.test),
+            "Interval": self.interval,
+            "Timeout": self.timeout,
+            "Retries": self.retries,
+            "StartPeriod": self.start_period,
+            "StartInterval": self.start_interval,
+        }
+        return {k: v for k, v in named.items() if v}
+
+
+class ContainerConfig(Value):
+    """What is portable: it also stands in images. None for cmd and entrypoint means "not said"."""
+
+    hostname: str = ""
+    domainname: str = ""
+    user: str = ""
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    exposed_ports: tuple[str, ...] = ()  # "80/tcp"
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    env: tuple[str, ...] = ()
+    cmd: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    healthcheck: Healthcheck | None = None
+    image: str = ""
+    volumes: tuple[str, ...] = ()
+    working_dir: str = ""
+    on_build: tuple[str, ...] = ()
+    labels: Mapping[str, str] = EMPTY
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    shell: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> ContainerConfig:
+        """Read the API's `ContainerConfig` or an image's `config`; null and absent are the default."""
+        get = value.get
+        health = get("Healthcheck")
+        stop_timeout = get("StopTimeout")
+        return ContainerConfig(
+            hostname=str(get("Hostname") or ""),
+            domainname=str(get("Domainname") or ""),
+            user=str(get("User") or ""),
+            attach_stdin=bool(get("AttachStdin")),
+            attach_stdout=bool(get("AttachStdout")),
+            attach_stderr=bool(get("AttachStderr")),
+            exposed_ports=_keys(get("ExposedPorts")),
+            tty=bool(get("Tty")),
+            open_stdin=bool(get("OpenStdin")),
+            stdin_once=bool(get("StdinOnce")),
+            env=_strings(get("Env")),
+            cmd=_command(get("Cmd")),
+            entrypoint=_command(get("Entrypoint")),
+            healthcheck=Healthcheck.from_json(health) if isinstance(health, dict) else None,
+            image=str(get("Image") or ""),
+            volumes=_keys(get("Volumes")),
+            working_dir=str(get("WorkingDir") or ""),
+            on_build=_strings(get("OnBuild")),
+            labels=_mapping(get("Labels")),
+            stop_signal=str(get("StopSignal") or ""),
+            stop_timeout=int(stop_timeout) if isinstance(stop_timeout, int) else None,
+            shell=_strings(get("Shell")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every member as `docker inspect` shows it."""
+        value: dict[str, Any] = {
+            "Hostname": self.hostname,
+            "Domainname": self.domainname,
+            "User": self.user,
+            "AttachStdin": self.attach_stdin,
+            "AttachStdout": self.attach_stdout,
+            "AttachStderr": self.attach_stderr,
+            "Tty": self.tty,
+            "OpenStdin": self.open_stdin,
+            "StdinOnce": self.stdin_once,
+            "Env": list(self.env),
+            "Cmd": _list_or_none(self.cmd),
+            "Image": self.image,
+            "Volumes": {path: {} for path in self.volumes} or None,
+            "WorkingDir": self.working_dir,
+            "Entrypoint": _list_or_none(self.entrypoint),
+            "OnBuild": list(self.on_build) or None,
+            "Labels": dict(self.labels),
+        }
+        if self.exposed_ports:
+            value["ExposedPorts"] = {port: {} for port in self.exposed_ports}
+        return value | self._optional()
+
+    def to_image_json(self) -> dict[str, Any]:
+        """Return the members that an image config has, unset ones left out."""
+        value: dict[str, Any] = {
+            "User": self.user,
+            "ExposedPorts": {port: {} for port in self.exposed_ports},
+            "Env": list(self.env),
+            "Entrypoint": _list_or_none(self.entrypoint),
+            "Cmd": _list_or_none(self.cmd),
+            "Volumes": {path: {} for path in self.volumes},
+            "WorkingDir": self.working_dir,
+            "OnBuild": list(self.on_build),
+            "Labels": dict(self.labels),
+        }
+        return {k: v for k, v in value.items() if v} | self._optional()
+
+    def _optional(self) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        if self.healthcheck is not None:
+            value["Healthcheck"] = self.healthcheck.to_json()
+        if self.stop_signal:
+            value["StopSignal"] = self.stop_signal
+        if self.stop_timeout is not None:
+            value["StopTimeout"] = self.stop_timeout
+        if self.shell:
+            value["Shell"] = list(self.shell)
+        return value
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What is executed: entrypoint, then cmd."""
+        return (self.entrypoint or ()) + (self.cmd or ())
+
+
+class RestartPolicy(Value):
+    """When the keeper starts the process again: `no`, `always`, `unless-stopped`, `on-failure`."""
+
+    name: str = "no"
+    maximum_retry_count: int = 0
+
+
+class LogConfig(Value):
+    """Which log driver, with which options."""
+
+    type: str = "json-file"
+    config: Mapping[str, str] = EMPTY
+
+
+class HostConfig(Value):
+    """What ties a container to this host. Bytes for sizes, billionths of a cpu for `nano_cpus`.
+
+    `pids_limit` and `memory_swap`: -1 is unlimited, 0 not set. `binds` are docker's `-v` strings as
+    given; `mounts` are `--mount`. `tmpfs` maps a path to its option string.
+    """
+
+    binds: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: Mapping[str, str] = EMPTY
+    network_mode: str = "default"
+    auto_remove: bool = False
+    privileged: bool = False
+    readonly_rootfs: bool = False
+    init: bool | None = None
+    memory: int = 0
+    memory_swap: int = 0
+    nano_cpus: int = 0
+    pids_limit: int = 0
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    shm_size: int = 67108864
+    restart_policy: RestartPolicy = RestartPolicy()
+    log_config: LogConfig = LogConfig()
+    runtime: str = ""
+    security_opt: tuple[str, ...] = ()
+    container_id_file: str = ""
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> HostConfig:
+        """Read the API's `HostConfig`; null and absent are the default."""
+        get = value.get
+        restart, log = get("RestartPolicy") or {}, get("LogConfig") or {}
+        init = get("Init")
+        return HostConfig(
+            binds=_strings(get("Binds")),
+            mounts=tuple(Mount.from_json(m) for m in get("Mounts") or ()),
+            tmpfs=_mapping(get("Tmpfs")),
+            network_mode=str(get("NetworkMode") or "default"),
+            auto_remove=bool(get("AutoRemove")),
+            privileged=bool(get("Privileged")),
+            readonly_rootfs=bool(get("ReadonlyRootfs")),
+            init=init if isinstance(init, bool) else None,
+            memory=_number(get("Memory")),
+            memory_swap=_number(get("MemorySwap")),
+            nano_cpus=_number(get("NanoCpus")),
+            pids_limit=_number(get("PidsLimit")),
+            cap_add=_strings(get("CapAdd")),
+            cap_drop=_strings(get("CapDrop")),
+            shm_size=_number(get("ShmSize")) or 67108864,
+            restart_policy=RestartPolicy(
+                name=str(restart.get("Name") or "no"),
+                maximum_retry_count=_number(restart.get("MaximumRetryCount")),
+            ),
+            log_config=LogConfig(
+                type=str(log.get("Type") or "json-file"), config=_mapping(log.get("Config"))
+            ),
+            runtime=str(get("Runtime") or ""),
+            security_opt=_strings(get("SecurityOpt")),
+            container_id_file=str(get("ContainerIDFile") or ""),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members as `docker inspect` shows them."""
+        return {
+            "Binds": list(self.binds) or None,
+            "ContainerIDFile": self.container_id_file,
+            "LogConfig": {"Type": self.log_config.type, "Config": dict(self.log_config.config)},
+            "NetworkMode": self.network_mode,
+            "PortBindings": {},
+            "RestartPolicy": {
+                "Name": self.restart_policy.name,
+                "MaximumRetryCount": self.restart_policy.maximum_retry_count,
+            },
+            "AutoRemove": self.auto_remove,
+            "Mounts": [m.to_json() for m in self.mounts] or None,
+            "Tmpfs": dict(self.tmpfs) or None,
+            "CapAdd": list(self.cap_add) or None,
+            "CapDrop": list(self.cap_drop) or None,
+            "Privileged": self.privileged,
+            "ReadonlyRootfs": self.readonly_rootfs,
+            "SecurityOpt": list(self.security_opt) or None,
+            "ShmSize": self.shm_size,
+            "Runtime": self.runtime,
+            "Init": self.init,
+            "Memory": self.memory,
+            "MemorySwap": self.memory_swap,
+            "NanoCpus": self.nano_cpus,
+            "PidsLimit": self.pids_limit or None,
+        }
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (list, tuple)):
+        message = f"expected a list of strings, got {value!r}"
+        raise Corrupt(message)
+    return tuple(map(str, value))
+
+
+def _command(value: object) -> tuple[str, ...] | None:
+    return None if value is None else _strings(value)
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    """Read a set written as an object with empty values, sorted; some tools write a list."""
+    if isinstance(value, (dict, list)):
+        return tuple(sorted(map(str, value)))
+    return ()
+
+
+def _mapping(value: object) -> Mapping[str, str]:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {str(k): str(v) for k, v in pairs}
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def _list_or_none(value: Iterable[str] | None) -> list[str] | None:
+    return None if value is None else list(value)

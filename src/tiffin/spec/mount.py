@@ -1,0 +1,84 @@
+"""Mount: one entry of `--mount`, in the Engine API's shape."""
+
+from __future__ import annotations
+
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Mount(Value):
+    """`type` is bind, volume or tmpfs; `target` a path in the container.
+
+    `source` is a host path (bind), a volume's name ("" = anonymous) or "" (tmpfs). `tmpfs_size` is in
+    bytes (0 = no limit), `tmpfs_mode` a number (0 = 1777).
+    """
+
+    type: str
+    target: str
+    source: str = ""
+    read_only: bool = False
+    propagation: str = ""
+    non_recursive: bool = False
+    create_source: bool = False
+    no_copy: bool = False
+    labels: Mapping[str, str] = EMPTY
+    driver: str = ""
+    driver_options: Mapping[str, str] = EMPTY
+    tmpfs_size: int = 0
+    tmpfs_mode: int = 0
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Mount:
+        """Read the API's `Mount`."""
+        bind = value.get("BindOptions") or {}
+        volume = value.get("VolumeOptions") or {}
+        driver = volume.get("DriverConfig") or {}
+        tmpfs = value.get("TmpfsOptions") or {}
+        return Mount(
+            type=str(value.get("Type") or "volume"),
+            target=str(value.get("Target") or ""),
+            source=str(value.get("Source") or ""),
+            read_only=bool(value.get("ReadOnly")),
+            propagation=str(bind.get("Propagation") or ""),
+            non_recursive=bool(bind.get("NonRecursive")),
+            create_source=bool(bind.get("CreateMountpoint")),
+            no_copy=bool(volume.get("NoCopy")),
+            labels=volume.get("Labels") or EMPTY,
+            driver=str(driver.get("Name") or ""),
+            driver_options=driver.get("Options") or EMPTY,
+            tmpfs_size=int(tmpfs.get("SizeBytes") or 0),
+            tmpfs_mode=int(tmpfs.get("Mode") or 0),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members, unset ones left out."""
+        value: dict[str, Any] = {"Type": self.type, "Target": self.target}
+        if self.source:
+            value["Source"] = self.source
+        if self.read_only:
+            value["ReadOnly"] = True
+        options: dict[str, Any] = {}
+        if self.type == "bind":
+            options = {
+                "Propagation": self.propagation,
+                "NonRecursive": self.non_recursive,
+                "CreateMountpoint": self.create_source,
+            }
+            key = "BindOptions"
+        elif self.type == "tmpfs":
+            options = {"SizeBytes": self.tmpfs_size, "Mode": self.tmpfs_mode}
+            key = "TmpfsOptions"
+        else:
+            driver = {"Name": self.driver, "Options": dict(self.driver_options)}
+            options = {
+                "NoCopy": self.no_copy,
+                "Labels": dict(self.labels),
+                "DriverConfig": driver if self.driver or self.driver_options else None,
+            }
+            key = "VolumeOptions"
+        options = {k: v for k, v in options.items() if v}
+        return value | {key: options} if options else value

@@ -1,0 +1,40 @@
+"""ContainerState: docker's words for where a container is in its life, and the moments in it."""
+
+from __future__ import annotations
+
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NEVER = "0001-01-01T00:00:00Z"
+"""What docker shows for a moment that has not come."""
+
+
+class ContainerState(Value):
+    """`status` is created, running, paused, restarting, exited, removing or dead."""
+
+    status: str = "created"
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: str = NEVER
+    finished_at: str = NEVER
+    restart_count: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process (a paused one counts, as docker says)."""
+        return self.status in {"running", "paused"}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> ContainerState:
+        """Read what `to_json` wrote."""
+        fields = {f: value[f] for f in ContainerState._fields if f in value}
+        return ContainerState(**fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, for the records on disk."""
+        return self.as_dict()

@@ -1,0 +1,1 @@
+"""DISK: the only room that locks, renames and syncs."""

@@ -1,0 +1,106 @@
+"""Where everything lies: each path below the root and the run folder has its one name here."""
+
+from __future__ import annotations
+
+from tiffin.spec.value import Value
+
+_LAYER_NAME = 26
+"""Hex digits of a layer folder's name: 127 of them fit into the one page of a mount's options."""
+
+
+class Layout(Value):
+    """Paths of one store. `root` survives reboots; `run` holds sockets and facts of the living."""
+
+    root: str
+    run: str
+
+    @property
+    def database(self) -> str:
+        """Intent: names, images, containers, volumes, build cache (SQLite, WAL)."""
+        return f"{self.root}/state.db"
+
+    @property
+    def content(self) -> str:
+        """The content store, shaped like an OCI image layout."""
+        return f"{self.root}/content"
+
+    def blob(self, digest: str) -> str:
+        """A blob's final path."""
+        algorithm, _, encoded = digest.partition(":")
+        return f"{self.content}/blobs/{algorithm}/{encoded}"
+
+    @property
+    def ingest(self) -> str:
+        """Blobs on their way in."""
+        return f"{self.content}/ingest"
+
+    @property
+    def layers(self) -> str:
+        """Committed layers, one folder each."""
+        return f"{self.root}/layers"
+
+    @staticmethod
+    def layer_name(chain_id: str) -> str:
+        """The folder name of a committed layer, below `layers`."""
+        return chain_id.partition(":")[2][:_LAYER_NAME]
+
+    def layer(self, chain_id: str) -> str:
+        """A committed layer's folder: an overlayfs lower directory."""
+        return f"{self.layers}/{self.layer_name(chain_id)}"
+
+    @property
+    def drafts(self) -> str:
+        """Layers in the making; what lies here without a live lease is rubbish."""
+        return f"{self.root}/drafts"
+
+    @property
+    def containers(self) -> str:
+        """One folder per container."""
+        return f"{self.root}/containers"
+
+    def container(self, container_id: str) -> str:
+        """A container's bundle: config.json, upper, work, rootfs (mount point), log, exit record."""
+        return f"{self.containers}/{container_id}"
+
+    @property
+    def volumes(self) -> str:
+        """One folder per volume, its files in `_data`."""
+        return f"{self.root}/volumes"
+
+    def volume_data(self, name: str) -> str:
+        """What a container sees of a volume."""
+        return f"{self.volumes}/{name}/_data"
+
+    @property
+    def events(self) -> str:
+        """The append-only log of what happened."""
+        return f"{self.root}/events"
+
+    @property
+    def seccomp(self) -> str:
+        """Compiled seccomp filters, by the digest of what they were made of."""
+        return f"{self.root}/seccomp"
+
+    @property
+    def sweep_lock(self) -> str:
+        """The one lock of garbage collection."""
+        return f"{self.root}/sweep.lock"
+
+    @property
+    def living(self) -> str:
+        """One folder per container that has, or should have, a keeper."""
+        return f"{self.run}/containers"
+
+    def live(self, container_id: str) -> str:
+        """A living container's socket and facts."""
+        return f"{self.living}/{container_id}"
+
+    @property
+    def runtime_root(self) -> str:
+        """The state folder of the OCI runtime (`crun --root`)."""
+        return f"{self.run}/crun"
+
+    @property
+    def locks(self) -> str:
+        """One lock file per container whose state changes."""
+        return f"{self.run}/locks"
