@@ -1,0 +1,59 @@
+"""What every test shares: a session that leaves nothing behind, and a count of what was skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PATIENCE_MS = 5000
+"""How long a process may take to go away by itself once the last test has ended."""
+
+
+def _mounts_below(folder: str) -> list[str]:
+    with open("/proc/self/mountinfo") as lines:
+        points = [line.split()[4] for line in lines]
+    return [point for point in points if point.startswith(folder)]
+
+
+def _processes_naming(folder: str) -> dict[int, str]:
+    """Return pid -> command line of every process that was started with a path below the folder."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as stream:
+            command = stream.read().replace(b"\0", b" ").decode(errors="replace").strip()
+            if folder in command and int(name) != os.getpid():
+                found[int(name)] = command
+    return found
+
+
+def _await_end(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            poller.poll(_PATIENCE_MS)
+            os.close(handle)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session if a mount or a process of its temporary folder outlives the last test."""
+    folder = str(tmp_path_factory.getbasetemp())
+    yield
+    _await_end(list(_processes_naming(folder)))
+    assert not _mounts_below(folder), "mounts left behind"
+    assert not _processes_naming(folder), "processes left behind"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, also when it is none."""
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    terminalreporter.write_line(f"skipped tests: {skipped}")
