@@ -7,10 +7,17 @@ import os
 import select
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The same examples in every run; `--hypothesis-profile=search` looks for new ones. No deadline: machines are
+# shared.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("same")
 
 _PATIENCE_MS = 5000
 """How long a process may take to go away by itself once the last test has ended."""

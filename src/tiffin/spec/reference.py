@@ -14,6 +14,7 @@ from tiffin.spec.value import Value
 HUB = "docker.io"
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _ALNUM = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_ADDRESS = frozenset("0123456789abcdefABCDEF:")
 _TAG_FIRST = _ALNUM | {"_"}
 _TAG_REST = _TAG_FIRST | {".", "-"}
 _NAME_LENGTH = 255
@@ -116,8 +117,12 @@ def _split_domain(name: str) -> tuple[str, str]:
 def _valid_domain(domain: str) -> bool:
     if domain.startswith("["):
         address, bracket, port = domain[1:].partition("]")
-        hexadecimal = _is_hex(address.replace(":", "").lower()) and ":" in address
-        return bool(bracket) and hexadecimal and (not port or _valid_port(port))
+        return (
+            bool(bracket)
+            and _ADDRESS.issuperset(address)
+            and address != ""
+            and (not port or _valid_port(port))
+        )
     host, colon, port = domain.partition(":")
     if colon and not _valid_port(":" + port):
         return False

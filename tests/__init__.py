@@ -1,0 +1,1 @@
+"""Tests of tiffin, room by room as in src/."""
