@@ -52,8 +52,9 @@ def parse(text: str) -> tuple[str, str, str, str] | None:
 
 # Text that is nearly a reference: the grammar's own characters and words, in any order.
 _pieces = st.sampled_from(
-    ["a", "b1", "Ab", "0", "_", "__", "___", "-", "--", ".", "..", "/", ":", "@", "5000", "localhost", "library",
-     "docker.io", "index.docker.io", "[::1]", "[", "]", DIGEST, "é", " ", "\n", "f" * 64, "x" * 130]
+    ["a", "b1", "Ab", "0", "_", "__", "___", "-", "--", ".", "..", "/", ":", "@", "5000", "localhost",
+     "library", "docker.io", "index.docker.io", "[::1]", "[", "]", DIGEST, "é", " ", "\n", "f" * 64,
+     "x" * 130]
 )  # fmt: skip
 near_references = st.lists(_pieces, max_size=9).map("".join)
 references = st.from_regex(_GRAMMAR).map(lambda text: text.rstrip("\n"))

@@ -6,13 +6,22 @@ values serves the library, the CLI, the API, the records on disk and image confi
 
 from __future__ import annotations
 
-from tiffin.errors import Corrupt
+from tiffin.spec.members import (
+    a_list,
+    an_object,
+    keys,
+    list_or_none,
+    mapping,
+    number,
+    strings,
+    strings_or_none,
+)
 from tiffin.spec.mount import Mount
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -33,12 +42,12 @@ class Healthcheck(Value):
     def from_json(value: dict[str, Any]) -> Healthcheck:
         """Read the API's `HealthConfig`."""
         return Healthcheck(
-            test=_strings(value.get("Test")),
-            interval=_number(value.get("Interval")),
-            timeout=_number(value.get("Timeout")),
-            retries=_number(value.get("Retries")),
-            start_period=_number(value.get("StartPeriod")),
-            start_interval=_number(value.get("StartInterval")),
+            test=strings(value.get("Test")),
+            interval=number(value.get("Interval")),
+            timeout=number(value.get("Timeout")),
+            retries=number(value.get("Retries")),
+            start_period=number(value.get("StartPeriod")),
+            start_interval=number(value.get("StartInterval")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -93,22 +102,22 @@ class ContainerConfig(Value):
             attach_stdin=bool(get("AttachStdin")),
             attach_stdout=bool(get("AttachStdout")),
             attach_stderr=bool(get("AttachStderr")),
-            exposed_ports=_keys(get("ExposedPorts")),
+            exposed_ports=keys(get("ExposedPorts")),
             tty=bool(get("Tty")),
             open_stdin=bool(get("OpenStdin")),
             stdin_once=bool(get("StdinOnce")),
-            env=_strings(get("Env")),
-            cmd=_command(get("Cmd")),
-            entrypoint=_command(get("Entrypoint")),
+            env=strings(get("Env")),
+            cmd=strings_or_none(get("Cmd")),
+            entrypoint=strings_or_none(get("Entrypoint")),
             healthcheck=Healthcheck.from_json(health) if isinstance(health, dict) else None,
             image=str(get("Image") or ""),
-            volumes=_keys(get("Volumes")),
+            volumes=keys(get("Volumes")),
             working_dir=str(get("WorkingDir") or ""),
-            on_build=_strings(get("OnBuild")),
-            labels=_mapping(get("Labels")),
+            on_build=strings(get("OnBuild")),
+            labels=mapping(get("Labels")),
             stop_signal=str(get("StopSignal") or ""),
             stop_timeout=int(stop_timeout) if isinstance(stop_timeout, int) else None,
-            shell=_strings(get("Shell")),
+            shell=strings(get("Shell")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -124,11 +133,11 @@ class ContainerConfig(Value):
             "OpenStdin": self.open_stdin,
             "StdinOnce": self.stdin_once,
             "Env": list(self.env),
-            "Cmd": _list_or_none(self.cmd),
+            "Cmd": list_or_none(self.cmd),
             "Image": self.image,
             "Volumes": {path: {} for path in self.volumes} or None,
             "WorkingDir": self.working_dir,
-            "Entrypoint": _list_or_none(self.entrypoint),
+            "Entrypoint": list_or_none(self.entrypoint),
             "OnBuild": list(self.on_build) or None,
             "Labels": dict(self.labels),
         }
@@ -142,8 +151,8 @@ class ContainerConfig(Value):
             "User": self.user,
             "ExposedPorts": {port: {} for port in self.exposed_ports},
             "Env": list(self.env),
-            "Entrypoint": _list_or_none(self.entrypoint),
-            "Cmd": _list_or_none(self.cmd),
+            "Entrypoint": list_or_none(self.entrypoint),
+            "Cmd": list_or_none(self.cmd),
             "Volumes": {path: {} for path in self.volumes},
             "WorkingDir": self.working_dir,
             "OnBuild": list(self.on_build),
@@ -215,33 +224,31 @@ class HostConfig(Value):
     def from_json(value: dict[str, Any]) -> HostConfig:
         """Read the API's `HostConfig`; null and absent are the default."""
         get = value.get
-        restart, log = get("RestartPolicy") or {}, get("LogConfig") or {}
+        restart, log = an_object(get("RestartPolicy")), an_object(get("LogConfig"))
         init = get("Init")
         return HostConfig(
-            binds=_strings(get("Binds")),
-            mounts=tuple(Mount.from_json(m) for m in get("Mounts") or ()),
-            tmpfs=_mapping(get("Tmpfs")),
+            binds=strings(get("Binds")),
+            mounts=tuple(Mount.from_json(an_object(m)) for m in a_list(get("Mounts"))),
+            tmpfs=mapping(get("Tmpfs")),
             network_mode=str(get("NetworkMode") or "default"),
             auto_remove=bool(get("AutoRemove")),
             privileged=bool(get("Privileged")),
             readonly_rootfs=bool(get("ReadonlyRootfs")),
             init=init if isinstance(init, bool) else None,
-            memory=_number(get("Memory")),
-            memory_swap=_number(get("MemorySwap")),
-            nano_cpus=_number(get("NanoCpus")),
-            pids_limit=_number(get("PidsLimit")),
-            cap_add=_strings(get("CapAdd")),
-            cap_drop=_strings(get("CapDrop")),
-            shm_size=_number(get("ShmSize")) or 67108864,
+            memory=number(get("Memory")),
+            memory_swap=number(get("MemorySwap")),
+            nano_cpus=number(get("NanoCpus")),
+            pids_limit=number(get("PidsLimit")),
+            cap_add=strings(get("CapAdd")),
+            cap_drop=strings(get("CapDrop")),
+            shm_size=number(get("ShmSize")) or 67108864,
             restart_policy=RestartPolicy(
                 name=str(restart.get("Name") or "no"),
-                maximum_retry_count=_number(restart.get("MaximumRetryCount")),
+                maximum_retry_count=number(restart.get("MaximumRetryCount")),
             ),
-            log_config=LogConfig(
-                type=str(log.get("Type") or "json-file"), config=_mapping(log.get("Config"))
-            ),
+            log_config=LogConfig(type=str(log.get("Type") or "json-file"), config=mapping(log.get("Config"))),
             runtime=str(get("Runtime") or ""),
-            security_opt=_strings(get("SecurityOpt")),
+            security_opt=strings(get("SecurityOpt")),
             container_id_file=str(get("ContainerIDFile") or ""),
         )
 
@@ -273,38 +280,3 @@ class HostConfig(Value):
             "NanoCpus": self.nano_cpus,
             "PidsLimit": self.pids_limit or None,
         }
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (list, tuple)):
-        message = f"expected a list of strings, got {value!r}"
-        raise Corrupt(message)
-    return tuple(map(str, value))
-
-
-def _command(value: object) -> tuple[str, ...] | None:
-    return None if value is None else _strings(value)
-
-
-def _keys(value: object) -> tuple[str, ...]:
-    """Read a set written as an object with empty values, sorted; some tools write a list."""
-    if isinstance(value, (dict, list)):
-        return tuple(sorted(map(str, value)))
-    return ()
-
-
-def _mapping(value: object) -> Mapping[str, str]:
-    pairs = value.items() if isinstance(value, dict) else ()
-    return {str(k): str(v) for k, v in pairs}
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) else 0
-
-
-def _list_or_none(value: Iterable[str] | None) -> list[str] | None:
-    return None if value is None else list(value)

@@ -31,7 +31,8 @@ class Descriptor(Value):
             message = "descriptor: not an object"
             raise Corrupt(message)
         media_type, digest, size = (value.get(k) for k in ("mediaType", "digest", "size"))
-        if not isinstance(media_type, str) or not isinstance(size, int) or size < 0:
+        # `type`, because true is an int; 2**63 and more no other tool can read.
+        if not isinstance(media_type, str) or type(size) is not int or not 0 <= size < 1 << 63:
             message = "descriptor: mediaType and size are required"
             raise Corrupt(message)
         if not isinstance(digest, str) or not digests.valid(digest):
@@ -44,7 +45,7 @@ class Descriptor(Value):
             media_type=media_type,
             digest=digest,
             size=size,
-            annotations=annotations if isinstance(annotations, dict) else EMPTY,
+            annotations=_strings(annotations) if isinstance(annotations, dict) else EMPTY,
             platform=Platform.from_json(platform) if isinstance(platform, dict) else None,
             artifact_type=str(value.get("artifactType") or ""),
             urls=tuple(map(str, urls)) if isinstance(urls, list) else (),
@@ -66,3 +67,7 @@ class Descriptor(Value):
         if self.artifact_type:
             value["artifactType"] = self.artifact_type
         return value
+
+
+def _strings(annotations: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in annotations.items()}

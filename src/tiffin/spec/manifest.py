@@ -88,7 +88,13 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
     }:
         message = "manifest schema version 1 is not supported: it has no content-addressed config"
         raise Unsupported(message, hint="push the image again with any tool of the last years")
-    if "manifests" in body and "layers" not in body:
+    is_index = "manifests" in body
+    contrary = mediatype.MANIFESTS if is_index else mediatype.INDEXES
+    if (is_index and ("layers" in body or "config" in body)) or media_type in contrary:
+        # Whoever reads it as the one and whoever reads it as the other would run different images.
+        message = "manifest: it is both an image and an index"
+        raise Corrupt(message)
+    if is_index:
         entries = _list(body, "manifests")
         return Index(
             raw=raw,
@@ -128,4 +134,4 @@ def _list(body: dict[str, Any], key: str) -> list[Any]:
 
 def _mapping(body: dict[str, Any], key: str) -> Mapping[str, str]:
     value = body.get(key)
-    return value if isinstance(value, dict) else EMPTY
+    return {k: str(v) for k, v in value.items()} if isinstance(value, dict) else EMPTY

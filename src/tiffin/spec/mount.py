@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiffin.spec.members import an_object, mapping, number
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
@@ -34,10 +35,10 @@ class Mount(Value):
     @staticmethod
     def from_json(value: dict[str, Any]) -> Mount:
         """Read the API's `Mount`."""
-        bind = value.get("BindOptions") or {}
-        volume = value.get("VolumeOptions") or {}
-        driver = volume.get("DriverConfig") or {}
-        tmpfs = value.get("TmpfsOptions") or {}
+        bind = an_object(value.get("BindOptions"))
+        volume = an_object(value.get("VolumeOptions"))
+        driver = an_object(volume.get("DriverConfig"))
+        tmpfs = an_object(value.get("TmpfsOptions"))
         return Mount(
             type=str(value.get("Type") or "volume"),
             target=str(value.get("Target") or ""),
@@ -47,11 +48,11 @@ class Mount(Value):
             non_recursive=bool(bind.get("NonRecursive")),
             create_source=bool(bind.get("CreateMountpoint")),
             no_copy=bool(volume.get("NoCopy")),
-            labels=volume.get("Labels") or EMPTY,
+            labels=mapping(volume.get("Labels")),
             driver=str(driver.get("Name") or ""),
-            driver_options=driver.get("Options") or EMPTY,
-            tmpfs_size=int(tmpfs.get("SizeBytes") or 0),
-            tmpfs_mode=int(tmpfs.get("Mode") or 0),
+            driver_options=mapping(driver.get("Options")),
+            tmpfs_size=number(tmpfs.get("SizeBytes")),
+            tmpfs_mode=number(tmpfs.get("Mode")),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -26,6 +26,15 @@ _ARCHITECTURES = {
     "armv6l": ("arm", "v6"),
     "ppc64el": ("ppc64le", ""),
 }
+# containerd writes "v6", people also write "6".
+_VARIANTS = {
+    ("arm", "5"): "v5",
+    ("arm", "6"): "v6",
+    ("arm", "7"): "v7",
+    ("arm", "8"): "v8",
+    ("arm64", "8"): "v8",
+}
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class Platform(Value):
@@ -39,9 +48,7 @@ class Platform(Value):
     def parse(text: str) -> Platform:
         """Read `OS[/ARCH[/VARIANT]]` or `ARCH`; raise InvalidArgument for anything else."""
         parts = text.lower().split("/")
-        if not 1 <= len(parts) <= 3 or not all(
-            p and p.replace("_", "").replace("-", "").isalnum() for p in parts
-        ):
+        if not 1 <= len(parts) <= 3 or not all(p and _WORD.issuperset(p) for p in parts):
             message = f'"{text}" is an invalid component of platform: must be OS[/ARCH[/VARIANT]]'
             raise InvalidArgument(message, hint="for example --platform linux/arm64")
         if len(parts) == 1:
@@ -77,6 +84,9 @@ class Platform(Value):
 
     def normal(self) -> Platform:
         """Drop the variant that is each architecture's default (arm64/v8, amd64/v1), name arm's."""
+        named = _VARIANTS.get((self.architecture, self.variant))
+        if named:
+            return self.replace(variant=named).normal()
         if (self.architecture, self.variant) in {("arm64", "v8"), ("amd64", "v1")}:
             return self.replace(variant="")
         if self.architecture == "arm" and not self.variant:

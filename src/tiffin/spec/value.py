@@ -32,7 +32,7 @@ class _ValueType(type):
         cls = super().__new__(mcs, name, bases, namespace)
         inherited = [base for base in bases if isinstance(base, _ValueType)]
         cls._fields = tuple(f for base in inherited for f in base._fields) + own
-        cls._defaults = {k: v for base in inherited for k, v in base._defaults.items()} | defaults
+        cls._defaults = {k: v for base in inherited for k, v in base._defaults.items()} | defaults  # noqa: SLF001
         return cls
 
 
@@ -68,12 +68,12 @@ class Value(metaclass=_ValueType):
         """Return the fields by name, values as they are (not copied, not converted)."""
         return {field: getattr(self, field) for field in type(self)._fields}
 
-    def __setattr__(self, name: str, _value: object) -> None:
+    def __setattr__(self, name: str, _value: object = None) -> None:
         """Refuse: values do not change."""
         message = f"{type(self).__name__}.{name} is read-only"
         raise AttributeError(message)
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    __delattr__ = __setattr__
 
     def __eq__(self, other: object) -> bool:
         """Compare by class and fields."""
@@ -82,8 +82,9 @@ class Value(metaclass=_ValueType):
         return all(getattr(self, f) == getattr(other, f) for f in type(self)._fields)
 
     def __hash__(self) -> int:
-        """Hash by class and fields; a field that is a mapping makes the value unhashable."""
-        return hash((type(self), *(getattr(self, f) for f in type(self)._fields)))
+        """Hash by class and fields; mappings, which cannot be hashed, are left to `__eq__`."""
+        fields = (getattr(self, f) for f in type(self)._fields)
+        return hash((type(self), *(v for v in fields if not isinstance(v, _MAPPINGS))))
 
     def __repr__(self) -> str:
         """Show the class and every field."""
@@ -92,7 +93,8 @@ class Value(metaclass=_ValueType):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by fields (slots without `__setattr__` cannot do it by themselves)."""
-        return (_rebuild, (type(self), self.as_dict()))
+        fields = {k: dict(v) if isinstance(v, _mappingproxy) else v for k, v in self.as_dict().items()}
+        return (_rebuild, (type(self), fields))
 
 
 def _rebuild(cls: type[Value], fields: dict[str, Any]) -> Value:
@@ -105,5 +107,6 @@ class _Nothing:
 
 # The type of a read-only mapping, without importing `types`.
 _mappingproxy: Any = type(_Nothing.__dict__)
+_MAPPINGS = (dict, _mappingproxy)
 EMPTY: Any = _mappingproxy({})
 """An empty read-only mapping, for defaults."""
