@@ -1,0 +1,239 @@
+"""The verbs of containers: one method each, the longer stories in a file of their own."""
+
+from __future__ import annotations
+
+from tiffin.engine.views import event_attributes
+from tiffin.errors import Conflict, InvalidArgument, NotModified
+from tiffin.spec.container import HostConfig
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.exec import ExecRequest
+    from tiffin.engine.filters import Filters
+    from tiffin.engine.logs import LogEntry
+    from tiffin.engine.views import ContainerView
+    from tiffin.keeper.client import Connection
+    from tiffin.spec.container import ContainerConfig
+    from tiffin.spec.state import ContainerState
+    from tiffin.store.containers import ContainerRecord
+
+_NO_HOST = HostConfig()
+
+
+class Created(Value):
+    """A new container's id, and what the user should know about it."""
+
+    id: str
+    warnings: tuple[str, ...] = ()
+
+
+class Pruned(Value):
+    """What a prune removed (ids), and how many bytes that freed."""
+
+    removed: tuple[str, ...]
+    reclaimed: int
+
+
+class Containers:
+    """Containers of one engine. Names are names, ids, or unique prefixes of ids everywhere."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self._store = engine.store
+
+    def create(
+        self,
+        config: ContainerConfig,
+        host: HostConfig = _NO_HOST,
+        *,
+        name: str = "",
+        platform: str = "",
+        pull: str = "missing",
+        progress: Callable[[Any], None] | None = None,
+    ) -> Created:
+        """Make a container of `config.image` without starting it.
+
+        `pull` is always, missing or never. Raises NotFound (no such image), Conflict (name taken) and
+        InvalidArgument (anything about the request that cannot be).
+        """
+        from tiffin.engine.create import create
+
+        return create(self._engine, config, host, name=name, platform=platform, pull=pull, progress=progress)
+
+    def get(self, name: str) -> ContainerRecord:
+        """Return a container's record; raises NotFound."""
+        return self._store.containers.resolve(name)
+
+    def state(self, name: str) -> ContainerState:
+        """Return where a container is in its life."""
+        return self._store.containers.state(self.get(name).id)
+
+    def list(
+        self,
+        *,
+        all: bool = False,
+        filters: Filters = EMPTY,
+        last: int = 0,
+        size: bool = False,
+    ) -> list[ContainerView]:
+        """Return containers, newest first: the running ones, or all (also with a status filter).
+
+        `last` limits to the newest few of all. With `size` each says its own bytes and its image's.
+        """
+        from tiffin.engine.listing import list_containers
+
+        return list_containers(self._engine, every=all, filters=filters, last=last, size=size)
+
+    def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
+        """Return docker's JSON of a container."""
+        from tiffin.engine.views import container_inspect
+
+        record = self.get(name)
+        shown = container_inspect(record, self._store.containers.state(record.id), self._store.layout)
+        if size:
+            own = self._store.snapshots.usage(record.id)
+            shown |= {"SizeRw": own, "SizeRootFs": own + self._engine.images.size(record.image_id)}
+        return shown
+
+    def start(
+        self, name: str, *, attach: bool = False, stdin: bool = False, size: tuple[int, int] = (0, 0)
+    ) -> Connection:
+        """Start a created or stopped container and return the connection to its keeper.
+
+        With `attach` every byte it prints comes over the connection from the first on; with `stdin`
+        what is sent reaches it. `size` is the terminal's (rows, columns). Raises NotModified if it
+        runs already, StartFailed with docker's exit code if its process cannot start.
+        """
+        from tiffin.engine.start import start
+
+        return start(self._engine, self.get(name), attach=attach, stdin=stdin, size=size)
+
+    def connect(self, name: str) -> Connection:
+        """Connect to a running container's keeper; raises Conflict if it does not run."""
+        from tiffin.engine.start import connect
+
+        return connect(self._store, self.get(name))
+
+    def attach(self, name: str, *, stdin: bool = False) -> Connection:
+        """Connect to a running container's output from now on, and its input if `stdin`."""
+        from tiffin.engine.start import connect
+
+        record = self.get(name)
+        state = self._store.containers.state(record.id)
+        if state.status == "paused":
+            message = "You cannot attach to a paused container, unpause it first"
+            raise Conflict(message)
+        if not state.running:
+            message = "You cannot attach to a stopped container, start it first"
+            raise Conflict(message)
+        connection = connect(self._store, record)
+        connection.attach(stdin=stdin)
+        return connection
+
+    def stop(self, name: str, *, timeout: int | None = None, signal: str = "") -> None:
+        """Ask the process to end, kill it after `timeout` seconds (its own, else 10; -1 waits forever).
+
+        Raises NotModified if it does not run.
+        """
+        from tiffin.engine.stop import stop
+
+        stop(self._engine, self.get(name), timeout=timeout, signal=signal)
+
+    def kill(self, name: str, signal: str = "KILL") -> None:
+        """Send a signal, by name with or without SIG, or by number; raises Conflict if it is not running."""
+        from tiffin.engine.stop import kill
+
+        kill(self._engine, self.get(name), signal)
+
+    def restart(self, name: str, *, timeout: int | None = None, signal: str = "") -> None:
+        """Stop it if it runs, then start it."""
+        record = self.get(name)
+        try:
+            self.stop(record.id, timeout=timeout, signal=signal)
+        except NotModified:
+            pass
+        self.start(record.id).close()
+        self._store.events.append("container", "restart", record.id, event_attributes(record))
+
+    def wait(self, name: str) -> int:
+        """Wait until it does not run and return its exit code (at once if it is not running)."""
+        from tiffin.engine.stop import wait
+
+        return wait(self._store, self.get(name))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give another name; raises Conflict if it is taken."""
+        from tiffin.engine.create import check_name
+
+        record = self.get(name)
+        new = new.removeprefix("/")
+        if not new:
+            message = "Neither old nor new names may be empty"
+            raise InvalidArgument(message)
+        if new == record.name:
+            message = "Renaming a container with the same name as its current name"
+            raise InvalidArgument(message)
+        self._store.containers.rename(record.id, check_name(new))
+        self._store.events.append(
+            "container", "rename", record.id, {"name": new, "oldName": f"/{record.name}"}
+        )
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> str:
+        """Remove a container and what it wrote; `force` kills it first; `volumes` takes its anonymous ones.
+
+        Returns the id. Raises Conflict if it runs and `force` is not given.
+        """
+        from tiffin.engine.remove import remove
+
+        return remove(self._engine, self.get(name), force=force, volumes=volumes)
+
+    def prune(self, *, filters: Filters = EMPTY) -> Pruned:
+        """Remove all containers that do not run."""
+        from tiffin.engine.remove import prune
+
+        removed, reclaimed = prune(self._engine, filters)
+        return Pruned(removed=removed, reclaimed=reclaimed)
+
+    def logs(  # noqa: PLR0913 - docker's six flags
+        self,
+        name: str,
+        *,
+        follow: bool = False,
+        tail: int = -1,
+        since: str = "",
+        until: str = "",
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> Iterator[LogEntry]:
+        """Yield what it printed, oldest first; `tail` last lines (-1 all); `follow` until it stops."""
+        from tiffin.engine.logs import read
+
+        record = self.get(name)
+        return read(
+            self._store,
+            record,
+            follow=follow,
+            tail=tail,
+            since=since,
+            until=until,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+    def exec(self, name: str, request: ExecRequest) -> Connection:
+        """Start a process in a running container and return its connection (output, exit, input)."""
+        from tiffin.engine.exec import execute
+
+        return execute(self._engine, self.get(name), request)
+
+    def cleanup(self, name: str) -> None:
+        """Finish what an ended container left undone (the keeper's last request): `--rm`, lost keepers."""
+        from tiffin.engine.remove import cleanup
+
+        cleanup(self._engine, self.get(name))

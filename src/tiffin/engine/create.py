@@ -1,0 +1,187 @@
+"""create: a container's record, its volumes and its writable layer, from an image that is here."""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.engine import mounts
+from tiffin.engine.merge import merge
+from tiffin.engine.mounts import MountPoint
+from tiffin.engine.views import event_attributes
+from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.spec import clock
+from tiffin.spec.platform import Platform
+from tiffin.spec.reference import Reference
+from tiffin.store.containers import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from tiffin.engine.containers import Created
+    from tiffin.engine.engine import Engine
+    from tiffin.spec.container import ContainerConfig, HostConfig
+    from tiffin.spec.mount import Mount
+    from tiffin.store.images import ImageRecord
+
+_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME_REST = _NAME_FIRST | frozenset("_.-")
+_MINIMUM_MEMORY = 6 * 1024 * 1024
+_PULLS = ("always", "missing", "never")
+
+
+def create(  # noqa: PLR0913 - the words of `docker create`
+    engine: Engine,
+    config: ContainerConfig,
+    host: HostConfig,
+    *,
+    name: str,
+    platform: str,
+    pull: str,
+    progress: Callable[[Any], None] | None,
+) -> Created:
+    """Make the record first (it reserves the name), then what lies on disk; undo both if that fails."""
+    from tiffin.engine.containers import Created
+
+    if name:
+        name = check_name(name.removeprefix("/"))
+    warnings = check_host(host)
+    image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
+    merged = merge(config, engine.store.images.config(image).config)
+    wanted = mounts.wanted(merged, host)
+    container_id = os.urandom(32).hex()
+    if not merged.hostname:
+        own = os.uname().nodename if host.network_mode == "host" else container_id[:12]
+        merged = merged.replace(hostname=own)
+    points = tuple(_resolve(engine, mount) for mount in wanted)
+    record = ContainerRecord(
+        id=container_id,
+        name=name,
+        created=clock.now(),
+        image_id=image.id,
+        layers=image.layers,
+        config=merged,
+        host=host,
+        mounts=tuple(point.to_json() for point in points),
+    )
+    record = engine.store.containers.create(record)
+    try:
+        engine.store.snapshots.prepare(container_id, image.layers)
+        _fill_volumes(engine, record, wanted, points)
+    except BaseException:
+        engine.store.containers.remove(container_id)
+        raise
+    engine.store.events.append("container", "create", container_id, event_attributes(record))
+    return Created(id=container_id, warnings=tuple(warnings))
+
+
+def check_name(name: str) -> str:
+    """Return a container's name, or raise InvalidArgument with docker's sentence."""
+    if len(name) < 2 or name[0] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
+        message = f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        raise InvalidArgument(message)
+    return name
+
+
+def check_host(host: HostConfig) -> list[str]:
+    """Raise for limits and modes that cannot be; return what the user should be warned of."""
+    if host.memory and host.memory < _MINIMUM_MEMORY:
+        message = "Minimum memory limit allowed is 6MB"
+        raise InvalidArgument(message)
+    cpus = os.cpu_count() or 1
+    if host.nano_cpus < 0 or host.nano_cpus > cpus * 10**9:
+        message = f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        raise InvalidArgument(message)
+    if host.network_mode not in {"default", "none", "host"}:
+        message = f"network {host.network_mode} not found"
+        raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
+    if host.auto_remove and host.restart_policy.name not in {"", "no"}:
+        message = "can't create 'AutoRemove' container with restart policy"
+        raise InvalidArgument(message)
+    return []
+
+
+def find_image(
+    engine: Engine, name: str, *, platform: str, pull: str, progress: Callable[[Any], None] | None
+) -> ImageRecord:
+    """Return the image of a name, fetched first if the pull policy says so."""
+    if pull not in _PULLS:
+        message = f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
+        raise InvalidArgument(message)
+    if pull == "always":
+        engine.images.pull(name, platform=platform, progress=progress)
+    try:
+        image = engine.store.images.resolve(name)
+        if platform and image.platform != Platform.parse(platform):
+            found = f"image with reference {name} was found but its platform ({image.platform})"
+            raise NotFound(f"{found} does not match the specified platform ({platform})")
+    except NotFound:
+        if pull != "missing" or _is_id(name):
+            raise
+    else:
+        return image
+    engine.images.pull(name, platform=platform, progress=progress)
+    return engine.store.images.resolve(name)
+
+
+def _is_id(name: str) -> bool:
+    if name.startswith("sha256:"):
+        return True
+    try:
+        Reference.parse(name)
+    except InvalidArgument:
+        return True
+    return False
+
+
+def _resolve(engine: Engine, mount: Mount) -> MountPoint:
+    """Turn a wished mount into a mount point; volumes get their name and place, not yet their folder."""
+    if mount.type == "tmpfs":
+        return MountPoint(
+            type="tmpfs",
+            destination=mount.target,
+            rw=not mount.read_only,
+            options=mounts.tmpfs_options(mount),
+        )
+    if mount.type == "bind":
+        return MountPoint(
+            type="bind",
+            source=mount.source,
+            destination=mount.target,
+            mode="" if not mount.read_only else "ro",
+            rw=not mount.read_only,
+            propagation=mount.propagation or "rprivate",
+            recursive=not mount.non_recursive,
+        )
+    if mount.driver not in {"", "local"}:
+        message = f'create {mount.source}: error looking up volume plugin {mount.driver}: plugin "{mount.driver}" not found'
+        raise NotFound(message, hint="only the local driver exists")
+    name = mount.source or os.urandom(32).hex()
+    return MountPoint(
+        type="volume",
+        name=name,
+        source=engine.store.layout.volume_data(name),
+        destination=mount.target,
+        driver="local",
+        mode="z" if mount.source else "",
+        rw=not mount.read_only,
+    )
+
+
+def _fill_volumes(
+    engine: Engine, record: ContainerRecord, wanted: list[Mount], points: tuple[MountPoint, ...]
+) -> None:
+    """Make the folders of volumes, filled from the image where they are new and empty."""
+    for mount, point in zip(wanted, points, strict=True):
+        if point.type == "volume":
+            volumes = engine.store.volumes
+            volumes.ensure(point.name, labels=mount.labels, anonymous=not mount.source)
+            if not mount.no_copy:
+                volumes.populate(point.name, engine.store.stack(record.layers), point.destination)
+        elif point.type == "bind" and mount.create_source:
+            try:
+                os.makedirs(point.source, exist_ok=True) if not os.path.lexists(point.source) else None
+            except OSError as error:
+                message = f"error while creating mount source path '{point.source}': {error.strerror}"
+                raise Conflict(message) from error

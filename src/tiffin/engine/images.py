@@ -1,0 +1,216 @@
+"""The verbs of images: one method each, the longer stories in a file of their own."""
+
+from __future__ import annotations
+
+from tiffin.engine.views import HistoryView, ImageView, familiar, image_inspect, image_view
+from tiffin.errors import InvalidArgument, NotFound
+from tiffin.spec.reference import Reference
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, BinaryIO
+
+    from tiffin.build.events import BuildEvent
+    from tiffin.engine.building import Built
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.filters import Filters
+    from tiffin.engine.progress import Report
+    from tiffin.engine.pull import Pulled
+    from tiffin.engine.push import Pushed
+    from tiffin.store.images import ImageRecord
+
+
+class Removed(Value):
+    """One line of `rmi`: a name that was taken away, or an image or layer that went."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+class ImagesPruned(Value):
+    """What a prune removed, and how many bytes that freed."""
+
+    removed: tuple[Removed, ...]
+    reclaimed: int
+
+
+class Images:
+    """Images of one engine. Names are NAME[:TAG], NAME@DIGEST, ids or unique prefixes of ids."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self._store = engine.store
+
+    def get(self, name: str) -> ImageRecord:
+        """Return an image's record; raises NotFound."""
+        return self._store.images.resolve(name)
+
+    def list(self, *, all: bool = False, filters: Filters = EMPTY) -> list[ImageView]:  # noqa: A002, ARG002
+        """Return images, newest first. There are no intermediate images, so `all` changes nothing."""
+        need_labels = "label" in filters
+        views = [
+            image_view(record, labels=self._labels(record) if need_labels else EMPTY)
+            for record in self._store.images.list()
+        ]
+        if not filters:
+            return views
+        import time
+
+        from tiffin.engine import filters as filtering
+
+        return filtering.images(
+            views, filters, find=lambda name: image_view(self.get(name)), now_ns=time.time_ns()
+        )
+
+    def _labels(self, record: ImageRecord) -> Mapping[str, str]:
+        return self._store.images.config(record).config.labels
+
+    def size(self, image_id: str) -> int:
+        """Return an image's unpacked bytes, 0 if it is gone."""
+        try:
+            return self.get(image_id).size
+        except NotFound:
+            return 0
+
+    def family(self, image_id: str) -> set[str]:
+        """Return the ids of an image and of all images built on it (whose layers begin with its)."""
+        layers = self.get(image_id).layers
+        return {r.id for r in self._store.images.list() if r.layers[: len(layers)] == layers}
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return docker's JSON of an image."""
+        record = self.get(name)
+        images = self._store.images
+        return image_inspect(record, images.config(record), images.manifest(record), self._store.layout)
+
+    def history(self, name: str) -> list[HistoryView]:
+        """Return how an image was made, newest first; sizes in bytes, 0 where no layer was made."""
+        record = self.get(name)
+        config = self._store.images.config(record)
+        sizes = [self._store.snapshots.size(chain) or 0 for chain in record.layers]
+        views = []
+        for entry in config.history:
+            size = 0 if entry.empty_layer or not sizes else sizes.pop(0)
+            views.append(
+                HistoryView(
+                    id="",
+                    created=entry.created,
+                    created_by=entry.created_by,
+                    size=size,
+                    comment=entry.comment,
+                )
+            )
+        # Images made without history still have layers; docker shows one line for each.
+        views += [
+            HistoryView(id="", created=config.created, created_by="", size=s, comment="") for s in sizes
+        ]
+        views.reverse()
+        if views:
+            views[0] = views[0].replace(id=record.id, tags=tuple(map(familiar, record.tags)))
+        return views
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image one more name; a name that another image had moves here."""
+        record = self.get(source)
+        name = Reference.parse(target)
+        if name.digest:
+            message = "refusing to create a tag with a digest reference"
+            raise InvalidArgument(message)
+        self._store.images.tag(record.id, name.tagged())
+        self._store.events.append("image", "tag", record.id, {"name": name.tagged().familiar})
+
+    def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[Removed]:
+        """Take a name away; the last one takes the image and what only it used (kept if not `prune`).
+
+        Raises NotFound, and Conflict where a container uses the image or an id has several names.
+        """
+        from tiffin.engine.rmi import remove
+
+        return remove(self._engine, name, force=force, prune=prune)
+
+    def prune(self, *, all: bool = False, filters: Filters = EMPTY) -> ImagesPruned:  # noqa: A002
+        """Remove untagged images, or `all` that no container uses."""
+        from tiffin.engine.rmi import prune
+
+        removed, reclaimed = prune(self._engine, every=all, filters=filters)
+        return ImagesPruned(removed=tuple(removed), reclaimed=reclaimed)
+
+    def pull(self, name: str, *, platform: str = "", progress: Report | None = None) -> Pulled:
+        """Fetch an image from its registry."""
+        from tiffin.engine.pull import pull
+
+        return pull(self._engine, name, platform=platform, report=progress)
+
+    def pull_all(self, name: str, *, platform: str = "", progress: Report | None = None) -> list[Pulled]:
+        """Fetch every tag of a repository."""
+        from tiffin.engine.pull import pull
+        from tiffin.registry.client import Repository
+
+        reference = Reference.parse(name)
+        if reference.tag or reference.digest:
+            message = "tag can't be used with --all-tags/-a"
+            raise InvalidArgument(message)
+        tags = Repository(reference, self._engine.settings).tags()
+        return [
+            pull(self._engine, f"{reference.familiar_name}:{tag}", platform=platform, report=progress)
+            for tag in tags
+        ]
+
+    def push(self, name: str, *, all_tags: bool = False, progress: Report | None = None) -> list[Pushed]:
+        """Send an image to the registry that its name says."""
+        from tiffin.engine.push import push
+
+        return push(self._engine, name, all_tags=all_tags, report=progress)
+
+    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+        """Write images, with their names, as one tar that docker, podman and skopeo read."""
+        from tiffin.engine.archives import save
+
+        save(self._engine, names, out)
+
+    def load(self, stream: BinaryIO, *, progress: Report | None = None) -> list[str]:
+        """Read what `save` (of any engine) wrote; return a line per image: `Loaded image: NAME`."""
+        from tiffin.engine.archives import load
+
+        return load(self._engine, stream, report=progress)
+
+    def build(  # noqa: PLR0913 - the words of `docker build`
+        self,
+        context: str | BinaryIO | None = None,
+        *,
+        dockerfile: str = "",
+        file: str = "",
+        tags: Sequence[str] = (),
+        build_args: Mapping[str, str | None] = EMPTY,
+        target: str = "",
+        no_cache: bool = False,
+        pull: bool = False,
+        labels: Mapping[str, str] = EMPTY,
+        platform: str = "",
+        network: str = "",
+        progress: Callable[[BuildEvent], None] | None = None,
+    ) -> Built:
+        """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
+
+        Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
+        """
+        from tiffin.engine.building import build
+
+        return build(
+            self._engine,
+            context,
+            dockerfile=dockerfile,
+            file=file,
+            tags=tags,
+            build_args=build_args,
+            target=target,
+            no_cache=no_cache,
+            pull=pull,
+            labels=labels,
+            platform=platform,
+            network=network,
+            progress=progress,
+        )

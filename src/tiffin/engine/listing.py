@@ -1,0 +1,46 @@
+"""ps: one query, one small read per container, and the filters."""
+
+from __future__ import annotations
+
+from tiffin.engine.views import container_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.filters import Filters
+    from tiffin.engine.views import ContainerView
+
+
+def list_containers(
+    engine: Engine, *, every: bool, filters: Filters, last: int, size: bool
+) -> list[ContainerView]:
+    """Return the containers that are asked for, newest first."""
+    store = engine.store
+    every = every or last > 0 or "status" in filters or "exited" in filters
+    living = None if every else store.containers.living()
+    views = []
+    for record in store.containers.list():
+        if living is not None and record.id not in living:
+            continue
+        view = container_view(record, store.containers.state(record.id))
+        if every or view.state.running or view.state.status == "restarting":
+            views.append(view)
+    if filters:
+        from tiffin.engine import filters as filtering
+
+        views = filtering.containers(
+            views,
+            filters,
+            image_id=lambda name: store.images.resolve(name).id,
+            image_family=engine.images.family,
+        )
+    if last > 0:
+        views = views[:last]
+    if size:
+        views = [_with_size(engine, view) for view in views]
+    return views
+
+
+def _with_size(engine: Engine, view: ContainerView) -> ContainerView:
+    own = engine.store.snapshots.usage(view.id)
+    return view.replace(size_rw=own, size_root=own + engine.images.size(view.image_id))

@@ -1,0 +1,171 @@
+"""logs: docker's json-file read back, from the end or followed, without loading it whole."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from tiffin.engine.filters import moment
+from tiffin.engine.start import connect
+from tiffin.engine.views import log_path
+from tiffin.errors import Conflict, Corrupt
+from tiffin.spec import clock, jsontext
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiffin.store.containers import ContainerRecord
+    from tiffin.store.store import Store
+
+_CHUNK = 1 << 16
+
+
+class LogEntry(Value):
+    """Some bytes that a container printed (a line, or a part of a long one), where and when."""
+
+    stream: str  # stdout or stderr
+    time: str  # RFC 3339
+    data: bytes
+
+
+def read(  # noqa: PLR0913 - docker's flags
+    store: Store,
+    record: ContainerRecord,
+    *,
+    follow: bool,
+    tail: int,
+    since: str,
+    until: str,
+    stdout: bool,
+    stderr: bool,
+) -> Iterator[LogEntry]:
+    """Yield entries; raises InvalidArgument for times that cannot be read."""
+    now = time.time_ns()
+    first = moment(since, now) if since else 0
+    last = moment(until, now) if until else None
+    wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
+    for line in _lines(store, record, follow=follow, tail=tail):
+        entry = _parse(line)
+        if entry is None:
+            continue
+        at = clock.to_ns(entry.time) if first or last is not None else 0
+        if last is not None and at > last:
+            return
+        if at >= first and entry.stream in wanted:
+            yield entry
+
+
+def _parse(line: bytes) -> LogEntry | None:
+    """Read one line; a half-written last one (power loss) is no entry."""
+    try:
+        value = jsontext.load_object(line)
+        return LogEntry(
+            stream=value["stream"],
+            time=value["time"],
+            data=value["log"].encode("utf-8", "surrogateescape"),
+        )
+    except (Corrupt, KeyError, AttributeError):
+        return None
+
+
+def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int) -> Iterator[bytes]:
+    path = log_path(store.layout, record.id)
+    files = _rotated(path)
+    start = 0
+    if tail >= 0:
+        files, start = _tail_position(files, tail)
+    rest = b""
+    for index, name in enumerate(files):
+        newest = index == len(files) - 1
+        with open(name, "rb") as stream:
+            stream.seek(start)
+            start = 0
+            while chunk := stream.read(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            if newest and follow:
+                yield from _follow(store, record, path, stream.fileno(), rest)
+    if not files and follow:
+        yield from _follow_new(store, record, path)
+
+
+def _follow_new(store: Store, record: ContainerRecord, path: str) -> Iterator[bytes]:
+    """Follow a container that has not printed (or not even started) yet: its log may not exist."""
+    try:
+        connect(store, record).close()
+        stream = open(path, "rb")  # noqa: SIM115 - closed below
+    except (Conflict, FileNotFoundError):
+        return
+    with stream:
+        yield from _follow(store, record, path, stream.fileno(), b"")
+
+
+def _rotated(path: str) -> list[str]:
+    """Return the log's files, oldest first (`X.2`, `X.1`, `X`)."""
+    files = [path] if os.path.exists(path) else []
+    number = 1
+    while os.path.exists(f"{path}.{number}"):
+        files.insert(0, f"{path}.{number}")
+        number += 1
+    return files
+
+
+def _tail_position(files: list[str], tail: int) -> tuple[list[str], int]:
+    """Return the files and the offset in the first of them from which `tail` lines remain."""
+    missing = tail
+    for index in range(len(files) - 1, -1, -1):
+        offset, missing = _last_lines(files[index], missing)
+        if missing == 0:
+            return files[index:], offset
+    return files, 0
+
+
+def _last_lines(name: str, count: int) -> tuple[int, int]:
+    """Return the offset of the last `count` lines of a file and how many of them it lacks."""
+    with open(name, "rb") as stream:
+        end = position = stream.seek(0, os.SEEK_END)
+        if count == 0:
+            return end, 0
+        while position > 0:
+            size = min(_CHUNK, position)
+            position -= size
+            stream.seek(position)
+            block = stream.read(size)
+            # The newline at the very end closes the last line, it does not begin one more.
+            cut = size - 1 if position + size == end and block.endswith(b"\n") else size
+            while (cut := block.rfind(b"\n", 0, cut)) >= 0:
+                count -= 1
+                if count == 0:
+                    return position + cut + 1, 0
+    return 0, count - (1 if end else 0)
+
+
+def _follow(
+    store: Store, record: ContainerRecord, path: str, descriptor: int, rest: bytes
+) -> Iterator[bytes]:
+    """Yield lines as they are written, until the keeper has gone; woken by inotify, never by a clock."""
+    from tiffin.engine.watch import Watch
+
+    try:
+        connection = connect(store, record)
+    except Conflict:
+        connection = None
+    with Watch(path) as watch:
+        ended = connection is None
+        while True:
+            while chunk := os.read(descriptor, _CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            if watch.replaced(descriptor):
+                descriptor = watch.reopen()
+                continue
+            if ended or connection is None:
+                return
+            ready, _, _ = select.select([watch.fileno(), connection.fileno()], [], [])
+            if watch.fileno() in ready:
+                watch.drain()
+            if connection.fileno() in ready and connection.recv() is None:
+                ended = True

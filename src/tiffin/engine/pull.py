@@ -1,0 +1,253 @@
+"""pull: name -> manifest -> platform -> config and layers, side by side -> one durable commit.
+
+The engine's own extraction of several layers runs in child processes (one a core); downloads run in
+threads. Nothing has a final name in the store until its digest is proven.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore, Event
+
+from tiffin.engine.progress import Progress, silent
+from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError
+from tiffin.layer.apply import Extraction
+from tiffin.registry.client import Repository
+from tiffin.spec import digest as digests
+from tiffin.spec import manifest as manifests
+from tiffin.spec.image import ImageConfig
+from tiffin.spec.platform import Platform
+from tiffin.spec.reference import Reference
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.progress import Report
+    from tiffin.spec.blob import BlobSource
+    from tiffin.spec.descriptor import Descriptor
+    from tiffin.spec.manifest import Manifest
+    from tiffin.store.snapshots import Draft
+    from tiffin.store.store import Store
+
+
+class Pulled(Value):
+    """What came: its familiar name, the digest of what the name points to, and whether it was new."""
+
+    reference: str
+    digest: str
+    image_id: str
+    updated: bool
+
+
+def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None = None) -> Pulled:
+    """Fetch one image by tag or digest; what is here already is not fetched again."""
+    say = report or silent
+    reference = Reference.parse(name).tagged()
+    wanted = Platform.parse(platform) if platform else Platform.here()
+    repository = Repository(reference, engine.settings)
+    try:
+        say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
+        top, raw = repository.resolve(reference.digest or reference.tag)
+        with engine.store.leases.hold() as lease:
+            entry, manifest_raw = _choose(repository, reference, top, raw, wanted)
+            lease.protect(top.digest, entry.digest)
+            before = _known(engine.store, reference)
+            image_id = commit_image(
+                engine,
+                repository,
+                top=top,
+                top_raw=raw,
+                entry=entry,
+                manifest_raw=manifest_raw,
+                names=_names(reference, top),
+                say=say,
+            )
+    except TiffinError as error:
+        raise error.at(f"pull {reference.familiar}") if engine.settings.debug else error from None
+    updated = before != (image_id, top.digest)
+    say(Progress(status=f"Digest: {top.digest}"))
+    newer = "Downloaded newer image for" if updated else "Image is up to date for"
+    say(Progress(status=f"Status: {newer} {reference.familiar}"))
+    return Pulled(reference=reference.familiar, digest=top.digest, image_id=image_id, updated=updated)
+
+
+def _names(reference: Reference, top: Descriptor) -> tuple[list[Reference], list[Reference]]:
+    """Return the tags and the digest names that the image gets."""
+    by_digest = reference.replace(tag="", digest=top.digest)
+    return ([] if reference.digest else [reference]), [by_digest]
+
+
+def _known(store: Store, reference: Reference) -> tuple[str, str] | None:
+    try:
+        record = store.images.resolve(str(reference))
+    except NotFound:
+        return None
+    return record.id, record.top.digest
+
+
+def _choose(
+    repository: Repository, reference: Reference, top: Descriptor, raw: bytes, wanted: Platform
+) -> tuple[Descriptor, bytes]:
+    """Return the manifest for the platform: the top itself, or the entry of an index."""
+    parsed = manifests.parse(raw, top.media_type)
+    if isinstance(parsed, manifests.Manifest):
+        return top.replace(media_type=parsed.media_type), raw
+    entry = parsed.choose(wanted)
+    if entry is None:
+        offered = sorted({str(m.platform) for m in parsed.images() if m.platform})
+        message = f"no matching manifest for {wanted} in the manifest list entries"
+        raise NotFound(
+            message, hint=f"{reference.familiar} is there for {', '.join(offered) or 'no platform'}"
+        )
+    descriptor, manifest_raw = repository.resolve(entry.digest)
+    return descriptor, manifest_raw
+
+
+def commit_image(  # noqa: PLR0913 - pull and load hand over the same six things
+    engine: Engine,
+    source: BlobSource,
+    *,
+    top: Descriptor,
+    top_raw: bytes,
+    entry: Descriptor,
+    manifest_raw: bytes,
+    names: tuple[Sequence[Reference], Sequence[Reference]],
+    say: Report,
+) -> str:
+    """Bring a manifest's blobs and layers into the store and name the image. Returns its id.
+
+    Used for registries and archives alike: only the source differs.
+    """
+    store = engine.store
+    manifest = manifests.parse(manifest_raw, entry.media_type)
+    if not isinstance(manifest, manifests.Manifest):
+        message = "an index inside an index is not supported"
+        raise InvalidArgument(message)
+    manifests.check_is_image(manifest)
+    config = _config(store, source, manifest)
+    if len(config.diff_ids) != len(manifest.layers):
+        message = f"image config names {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"
+        raise Corrupt(message)
+    sizes = _Layers(engine, source, manifest, config, say).fetch()
+    for descriptor, raw in ((entry, manifest_raw), (top, top_raw)):
+        store.content.put_bytes(raw, descriptor.media_type)
+    store.images.commit(
+        config=config, manifest=entry, top=top, size=sum(sizes), tags=names[0], digests=names[1]
+    )
+    return config.id
+
+
+def _config(store: Store, source: BlobSource, manifest: Manifest) -> ImageConfig:
+    if not store.content.has_blob(manifest.config):
+        reader = source.open_blob(manifest.config)
+        store.content.put_blob(manifest.config, reader, lambda _count: None)
+    config = ImageConfig.parse(store.content.read(manifest.config.digest))
+    if config.platform.os not in {"", "linux"}:
+        message = f'image operating system "{config.platform.os}" cannot be used on this platform'
+        raise InvalidArgument(message, hint="choose a linux image with --platform")
+    return config
+
+
+class _Layers:
+    """The layers of one image on their way: downloaded and extracted side by side, committed in order."""
+
+    def __init__(
+        self, engine: Engine, source: BlobSource, manifest: Manifest, config: ImageConfig, say: Report
+    ) -> None:
+        self._store = engine.store
+        self._source = source
+        self._say = say
+        self._threads = engine.settings.parallel_downloads
+        self._xattr = engine.settings.privilege.xattr
+        self._cores = BoundedSemaphore(os.cpu_count() or 1)
+        self._stop = Event()
+        self._layers = manifest.layers
+        self._diff_ids = config.diff_ids
+        self._chain = digests.chain_ids(config.diff_ids)
+
+    def fetch(self) -> list[int]:
+        """Bring every layer into the store; return their unpacked sizes, bottom first."""
+        with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="tiffin-pull") as pool:
+            futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
+            sizes, parent = [], ""
+            try:
+                for index, future in enumerate(futures):
+                    draft, size = future.result()
+                    sizes.append(size)
+                    if draft is not None:
+                        self._store.snapshots.commit(
+                            draft, parent=parent, diff_id=self._diff_ids[index], size=size
+                        )
+                        self._tell(index, "Pull complete")
+                    parent = self._chain[index]
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                for future in futures:
+                    if not future.cancelled() and future.exception() is None and future.result()[0]:
+                        future.result()[0].discard()  # type: ignore[union-attr]
+                raise
+        return sizes
+
+    def _tell(self, index: int, status: str, current: int = 0) -> None:
+        layer = self._layers[index]
+        self._say(Progress(status=status, id=digests.short(layer.digest), current=current, total=layer.size))
+
+    def _one(self, index: int) -> tuple[Draft | None, int]:
+        """Download one layer and extract it into a draft; (None, size) if it is here already."""
+        layer = self._layers[index]
+        have_blob = self._store.content.has_blob(layer)
+        size = self._store.snapshots.size(self._chain[index])
+        if have_blob and size is not None:
+            self._tell(index, "Already exists")
+            return None, size
+        if not have_blob:
+            self._download(index)
+        if size is not None:
+            self._tell(index, "Already exists")
+            return None, size
+        return self._extract(index)
+
+    def _download(self, index: int) -> None:
+        layer = self._layers[index]
+        self._tell(index, "Pulling fs layer")
+        done = 0
+
+        def moved(count: int) -> None:
+            nonlocal done
+            done += count
+            if self._stop.is_set():
+                message = "stopped, as another layer failed"
+                raise Corrupt(message)
+            self._tell(index, "Downloading", done)
+
+        self._store.content.put_blob(layer, self._source.open_blob(layer), moved)
+        self._tell(index, "Download complete", layer.size)
+
+    def _extract(self, index: int) -> tuple[Draft, int]:
+        layer = self._layers[index]
+        draft = self._store.snapshots.begin()
+        try:
+            with self._cores:
+                self._tell(index, "Extracting", 0)
+                descriptor = os.open(self._store.content.path(layer.digest), os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    lower = [self._store.layout.layer(c) for c in self._chain[:index]]
+                    applied = Extraction.start(descriptor, draft.path, xattr=self._xattr, lower=lower).wait()
+                finally:
+                    os.close(descriptor)
+            if applied.diff_id != self._diff_ids[index]:
+                message = (
+                    f"layer {layer.digest}: its content is {applied.diff_id}, "
+                    f"the image's config says {self._diff_ids[index]}"
+                )
+                raise Corrupt(message)
+        except BaseException:
+            draft.discard()
+            raise
+        return draft, applied.size

@@ -1,0 +1,154 @@
+"""push: every blob that the registry lacks, then the manifest; layers are compressed when first pushed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tiffin.engine.progress import Progress, silent
+from tiffin.errors import InvalidArgument, NotFound, TiffinError
+from tiffin.registry.client import Repository
+from tiffin.spec import digest as digests
+from tiffin.spec import mediatype
+from tiffin.spec.descriptor import Descriptor
+from tiffin.spec.manifest import Manifest
+from tiffin.spec.reference import Reference
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.progress import Report
+    from tiffin.store.images import ImageRecord
+
+_LEVEL = 1
+"""gzip level for layers: isal's level 1 writes 500 MB/s and is about as small as zlib's."""
+
+
+class Pushed(Value):
+    """What the registry has now: the familiar name, the manifest's digest and size."""
+
+    reference: str
+    digest: str
+    size: int
+
+
+def push(engine: Engine, name: str, *, all_tags: bool = False, report: Report | None = None) -> list[Pushed]:
+    """Push one tag, or every local tag of a repository."""
+    say = report or silent
+    reference = Reference.parse(name)
+    if reference.digest:
+        message = "cannot push a digest reference"
+        raise InvalidArgument(message, hint="push a tag: NAME:TAG")
+    if all_tags and reference.tag:
+        message = "tag can't be used with --all-tags/-a"
+        raise InvalidArgument(message)
+    tags = _local_tags(engine, reference) if all_tags else [reference.tagged()]
+    say(Progress(status=f"The push refers to repository [{reference.name}]"))
+    return [_push_one(engine, tag, say) for tag in tags]
+
+
+def _local_tags(engine: Engine, reference: Reference) -> list[Reference]:
+    parsed = [Reference.parse(tag) for record in engine.store.images.list() for tag in record.tags]
+    tags = [tag for tag in parsed if tag.name == reference.name]
+    if not tags:
+        raise _missing(reference)
+    return sorted(tags, key=lambda tag: tag.tag)
+
+
+def _missing(reference: Reference) -> NotFound:
+    message = f"An image does not exist locally with the tag: {reference.familiar_name}"
+    return NotFound(message, hint="tiffin images lists what there is")
+
+
+def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
+    store = engine.store
+    try:
+        record = store.images.resolve(str(reference))
+    except NotFound:
+        raise _missing(reference) from None
+    repository = Repository(reference, engine.settings)
+    try:
+        with store.leases.hold() as lease:
+            lease.protect(record.id, record.manifest.digest)
+            manifest = portable(engine, record)
+            with ThreadPoolExecutor(engine.settings.parallel_downloads, "tiffin-push") as pool:
+                list(pool.map(lambda layer: _push_blob(engine, repository, layer, say), manifest.layers))
+            if not repository.has_blob(manifest.config):
+                repository.put_blob(
+                    manifest.config, store.content.open_blob(manifest.config), lambda _count: None
+                )
+            digest = repository.put_manifest(manifest.raw, manifest.media_type, reference.tag)
+    except TiffinError as error:
+        raise error.at(f"push {reference.familiar}") if engine.settings.debug else error from None
+    store.images.add_digest(record.id, reference.replace(tag="", digest=digest))
+    size = len(manifest.raw)
+    say(Progress(status=f"{reference.tag}: digest: {digest} size: {size}"))
+    return Pushed(reference=reference.familiar, digest=digest, size=size)
+
+
+def _push_blob(engine: Engine, repository: Repository, layer: Descriptor, say: Report) -> None:
+    short = digests.short(layer.digest)
+
+    def tell(status: str, current: int = 0) -> None:
+        say(Progress(status=status, id=short, current=current, total=layer.size))
+
+    tell("Preparing")
+    if repository.has_blob(layer):
+        tell("Layer already exists")
+        return
+    for other in _elsewhere(engine, repository, layer):
+        if repository.mount_blob(layer, other):
+            tell(f"Mounted from {other}")
+            return
+    done = 0
+
+    def moved(count: int) -> None:
+        nonlocal done
+        done += count
+        tell("Pushing", done)
+
+    repository.put_blob(layer, engine.store.content.open_blob(layer), moved)
+    tell("Pushed", layer.size)
+
+
+def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> list[str]:
+    """Return repositories of the same registry that are known to have a layer (pulled from, pushed to)."""
+    own = repository.reference
+    found: list[str] = []
+    for record in engine.store.images.list():
+        names = [Reference.parse(name) for name in record.digests]
+        paths = {n.path for n in names if n.domain == own.domain and n.path != own.path}
+        if paths - set(found) and any(
+            known.digest == layer.digest for known in engine.store.images.manifest(record).layers
+        ):
+            found.extend(sorted(paths - set(found)))
+    return found[:3]
+
+
+def portable(engine: Engine, record: ImageRecord) -> Manifest:
+    """Return the image's manifest with every layer compressed, making (and keeping) what is not.
+
+    A pulled image keeps its own bytes. A built one gets its compressed form when it is first pushed;
+    it is the image's manifest from then on, so a second push sends the same digest.
+    """
+    store = engine.store
+    manifest = store.images.manifest(record)
+    plain = {mediatype.OCI_LAYER, mediatype.DOCKER_LAYER}
+    if not any(layer.media_type in plain for layer in manifest.layers):
+        return manifest
+    layers = []
+    for layer in manifest.layers:
+        if layer.media_type in plain:
+            gzip = store.content.compressed(layer, "gzip", _LEVEL)
+            kind = (
+                mediatype.OCI_LAYER_GZIP
+                if layer.media_type == mediatype.OCI_LAYER
+                else mediatype.DOCKER_LAYER_GZIP
+            )
+            layers.append(gzip.replace(media_type=kind))
+        else:
+            layers.append(layer)
+    fresh = Manifest.build(manifest.config, layers)
+    descriptor = store.content.put_bytes(fresh.raw, fresh.media_type)
+    store.images.set_manifest(record.id, descriptor)
+    return fresh

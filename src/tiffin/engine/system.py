@@ -1,0 +1,151 @@
+"""The engine itself: what it is, what it needs, whether its store is whole, and who it is to registries."""
+
+from __future__ import annotations
+
+import os
+
+import tiffin
+from tiffin.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from tiffin.engine.engine import Engine
+    from tiffin.store.fsck import Finding
+
+API_VERSION = "1.50"
+
+
+class System:
+    """Questions about one engine as a whole."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self._store = engine.store
+
+    def version(self) -> dict[str, Any]:
+        """Return what `docker version` shows of a server, in the API's words."""
+        from tiffin.spec.platform import Platform
+
+        here = Platform.here()
+        name, runtime_version = self._runtime()
+        uname = os.uname()
+        return {
+            "Platform": {"Name": "Tiffin"},
+            "Version": tiffin.__version__,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": "1.24",
+            "Os": here.os,
+            "Arch": here.architecture,
+            "KernelVersion": uname.release,
+            "Python": _python_version(),
+            "Components": [
+                {"Name": "Engine", "Version": tiffin.__version__, "Details": {}},
+                {"Name": name, "Version": runtime_version, "Details": {}},
+            ],
+        }
+
+    def _runtime(self) -> tuple[str, str]:
+        from tiffin.runtime import oci
+
+        try:
+            runtime = oci.find(self._engine.settings.runtime)
+        except NotFound:
+            return "none", ""
+        return runtime.name, runtime.version
+
+    def info(self) -> dict[str, Any]:
+        """Return what `docker info` shows, in the API's words, and tiffin's own facts beside it."""
+        states = [self._store.containers.state(r.id).status for r in self._store.containers.list()]
+        runtime, runtime_version = self._runtime()
+        uname = os.uname()
+        settings = self._engine.settings
+        return {
+            "ServerVersion": tiffin.__version__,
+            "Containers": len(states),
+            "ContainersRunning": states.count("running"),
+            "ContainersPaused": states.count("paused"),
+            "ContainersStopped": len(states) - states.count("running") - states.count("paused"),
+            "Images": len(self._store.images.list()),
+            "Driver": "overlay2",
+            "LoggingDriver": "json-file",
+            "CgroupVersion": _cgroup_version(),
+            "DefaultRuntime": runtime,
+            "RuntimeVersion": runtime_version,
+            "KernelVersion": uname.release,
+            "OperatingSystem": _os_name(),
+            "OSType": "linux",
+            "Architecture": uname.machine,
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "Name": uname.nodename,
+            "DockerRootDir": settings.root,
+            "RunDir": settings.run,
+            "Rung": settings.privilege.rung,
+            "Durable": settings.durable,
+            "Warnings": self._warnings(runtime),
+        }
+
+    def _warnings(self, runtime: str) -> list[str]:
+        warnings = []
+        if runtime == "none":
+            warnings.append("no OCI runtime: containers cannot run (install crun)")
+        cached = getattr(tiffin, "__cached__", None)
+        if not cached or not os.path.exists(cached):
+            warnings.append("tiffin's modules are not compiled: every start is slower (python -m compileall)")
+        return warnings
+
+    def fsck(self, *, repair: bool = False) -> Sequence[Finding]:
+        """Find what does not belong in the store, and put it right with `repair`."""
+        from tiffin.store import fsck
+
+        return fsck.check(self._store, repair=repair)
+
+    def prune_build_cache(self, *, all: bool = False) -> int:
+        """Forget build steps' results that no image uses (`all`: every one); return bytes freed."""
+        from tiffin.store import gc
+
+        before = self._store.snapshots.total()
+        self._store.buildcache.prune(every=all)
+        gc.sweep(self._store)
+        return max(0, before - self._store.snapshots.total())
+
+    def login(self, server: str, username: str, password: str) -> str:
+        """Check credentials with a registry and keep them; return where they are kept.
+
+        Raises Unauthorized if the registry does not accept them.
+        """
+        from tiffin.registry.client import login
+
+        return login(server, username, password, self._engine.settings)
+
+    def logout(self, server: str) -> bool:
+        """Forget a registry's credentials; tell whether there were any."""
+        from tiffin.registry.credentials import Credentials
+
+        return Credentials(self._engine.settings).erase(server)
+
+
+def _python_version() -> str:
+    import sys
+
+    return sys.version.split()[0]
+
+
+def _cgroup_version() -> str:
+    return "2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "1"
+
+
+def _os_name() -> str:
+    try:
+        with open("/etc/os-release", encoding="utf-8") as stream:
+            for line in stream:
+                key, _, value = line.strip().partition("=")
+                if key == "PRETTY_NAME":
+                    return value.strip('"')
+    except OSError:
+        pass
+    return "Linux"

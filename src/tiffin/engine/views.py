@@ -1,0 +1,249 @@
+"""What is shown of images and containers: small values for lists, docker's JSON for `inspect`."""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.engine.mounts import MountPoint
+from tiffin.spec import digest as digests
+from tiffin.spec.container import ContainerConfig
+from tiffin.spec.reference import Reference
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from tiffin.spec.image import ImageConfig
+    from tiffin.spec.manifest import Manifest
+    from tiffin.spec.state import ContainerState
+    from tiffin.store.containers import ContainerRecord
+    from tiffin.store.images import ImageRecord
+    from tiffin.store.layout import Layout
+
+
+class ImageView(Value):
+    """One image of a list. `size` in bytes (unpacked), `created` RFC 3339 or "", names familiar."""
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    created: str
+    size: int
+    containers: int = -1
+    labels: Mapping[str, str] = EMPTY
+
+    @property
+    def dangling(self) -> bool:
+        """Whether no tag names it."""
+        return not self.tags
+
+
+class ContainerView(Value):
+    """One container of a list. `name` has no slash; sizes are bytes, -1 where not asked for."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    command: tuple[str, ...]
+    created: str
+    state: ContainerState
+    labels: Mapping[str, str] = EMPTY
+    mounts: tuple[MountPoint, ...] = ()
+    networks: tuple[str, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+    size_rw: int = -1
+    size_root: int = -1
+
+
+class HistoryView(Value):
+    """One line of an image's history, newest first. `id` is the image id for the newest, else ""."""
+
+    id: str
+    created: str
+    created_by: str
+    size: int
+    comment: str
+    tags: tuple[str, ...] = ()
+
+
+def familiar(name: str) -> str:
+    """Return a canonical name as docker shows it."""
+    return Reference.parse(name).familiar
+
+
+def image_view(record: ImageRecord, *, containers: int = -1, labels: Mapping[str, str] = EMPTY) -> ImageView:
+    """Return the list entry of an image."""
+    return ImageView(
+        id=record.id,
+        tags=tuple(map(familiar, record.tags)),
+        digests=tuple(map(familiar, record.digests)),
+        created=record.created,
+        size=record.size,
+        containers=containers,
+        labels=labels,
+    )
+
+
+def image_inspect(
+    record: ImageRecord, config: ImageConfig, manifest: Manifest, layout: Layout
+) -> dict[str, Any]:
+    """Return docker's JSON of an image."""
+    layers = [layout.layer(chain_id) for chain_id in reversed(record.layers)]
+    driver = {"UpperDir": layers[0]} if layers else {}
+    if len(layers) > 1:
+        driver["LowerDir"] = ":".join(layers[1:])
+    shown: dict[str, Any] = {
+        "Id": record.id,
+        "RepoTags": [familiar(tag) for tag in record.tags],
+        "RepoDigests": [familiar(name) for name in record.digests],
+        "Parent": "",
+        "Comment": config.history[-1].comment if config.history else "",
+        "Created": config.created,
+        "DockerVersion": "",
+        "Author": config.author,
+        "Config": _image_config(config.config),
+        "Architecture": config.platform.architecture,
+    }
+    if config.platform.variant:
+        shown["Variant"] = config.platform.variant
+    return shown | {
+        "Os": config.platform.os,
+        "Size": record.size,
+        "GraphDriver": {"Data": driver, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": list(config.diff_ids)},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Descriptor": {
+            "mediaType": record.top.media_type,
+            "digest": record.top.digest,
+            "size": record.top.size,
+        },
+        "Manifest": {"digest": record.manifest.digest, "layers": [d.to_json() for d in manifest.layers]},
+    }
+
+
+def _image_config(config: ContainerConfig) -> dict[str, Any]:
+    shown = config.to_json()
+    for key in ("AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image"):
+        del shown[key]
+    return {k: v for k, v in shown.items() if k not in {"Hostname", "Domainname"}}
+
+
+def container_view(record: ContainerRecord, state: ContainerState) -> ContainerView:
+    """Return the list entry of a container."""
+    network = record.host.network_mode
+    return ContainerView(
+        id=record.id,
+        name=record.name,
+        image=record.config.image,
+        image_id=record.image_id,
+        command=record.config.argv,
+        created=record.created,
+        state=state,
+        labels=record.config.labels,
+        mounts=tuple(map(MountPoint.from_json, record.mounts)),
+        networks=(network,),
+        exposed_ports=record.config.exposed_ports,
+    )
+
+
+def container_inspect(record: ContainerRecord, state: ContainerState, layout: Layout) -> dict[str, Any]:
+    """Return docker's JSON of a container."""
+    folder = layout.container(record.id)
+    argv = record.config.argv
+    network = record.host.network_mode
+    return {
+        "Id": record.id,
+        "Created": record.created,
+        "Path": argv[0] if argv else "",
+        "Args": list(argv[1:]),
+        "State": _state(state),
+        "Image": record.image_id,
+        "ResolvConfPath": f"{folder}/resolv.conf",
+        "HostnamePath": f"{folder}/hostname",
+        "HostsPath": f"{folder}/hosts",
+        "LogPath": log_path(layout, record.id),
+        "Name": f"/{record.name}",
+        "RestartCount": state.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": record.host.to_json(),
+        "GraphDriver": {
+            "Data": {
+                "ID": record.id,
+                "LowerDir": ":".join(layout.layer(c) for c in reversed(record.layers)),
+                "MergedDir": f"{folder}/rootfs",
+                "UpperDir": f"{folder}/upper",
+                "WorkDir": f"{folder}/work",
+            },
+            "Name": "overlay2",
+        },
+        "Mounts": [MountPoint.from_json(mount).inspect() for mount in record.mounts],
+        "Config": record.config.to_json(),
+        "NetworkSettings": _network_settings(network),
+    }
+
+
+def event_attributes(record: ContainerRecord) -> dict[str, str]:
+    """Return what every event of a container says about it."""
+    return {**record.config.labels, "image": record.config.image, "name": record.name}
+
+
+def log_path(layout: Layout, container_id: str) -> str:
+    """Return where a container's log lies (docker's name for it)."""
+    return os.path.join(layout.container(container_id), f"{container_id}-json.log")
+
+
+def _state(state: ContainerState) -> dict[str, Any]:
+    return {
+        "Status": state.status,
+        "Running": state.running,
+        "Paused": state.status == "paused",
+        "Restarting": state.status == "restarting",
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == "dead",
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": state.started_at,
+        "FinishedAt": state.finished_at,
+    }
+
+
+def _network_settings(network: str) -> dict[str, Any]:
+    endpoint = {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "MacAddress": "",
+        "NetworkID": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+    return {
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": {},
+        "IPAddress": "",
+        "Gateway": "",
+        "MacAddress": "",
+        "Networks": {network: endpoint},
+    }
+
+
+def short_id(value: str) -> str:
+    """Return the twelve characters that docker shows of an id, with or without `sha256:`."""
+    return digests.short(value) if ":" in value else value[:12]

@@ -1,0 +1,41 @@
+"""The verbs of volumes."""
+
+from __future__ import annotations
+
+from tiffin.spec.value import EMPTY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tiffin.engine.engine import Engine
+    from tiffin.store.volumes import VolumeRecord
+
+
+class Volumes:
+    """Named and anonymous volumes of one engine (the local driver)."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._store = engine.store
+
+    def create(self, name: str = "", *, labels: Mapping[str, str] = EMPTY) -> VolumeRecord:
+        """Make a volume (a random name if none is given); one that is there already is returned."""
+        import os
+
+        from tiffin.engine.mounts import check_volume_name
+
+        chosen = check_volume_name(name) if name else os.urandom(32).hex()
+        return self._store.volumes.ensure(chosen, labels=labels, anonymous=not name)
+
+    def list(self) -> list[VolumeRecord]:
+        """Return all volumes by name."""
+        return self._store.volumes.list()
+
+    def get(self, name: str) -> VolumeRecord:
+        """Return one; raises NotFound."""
+        return self._store.volumes.get(name)
+
+    def remove(self, name: str) -> None:
+        """Remove one and its files; raises Conflict while a container uses it."""
+        self._store.volumes.remove(name)
