@@ -1,0 +1,1 @@
+"""DOCKERFILES: parsed, planned and built."""

@@ -1,0 +1,7 @@
+# comment first
+# escape=`
+from a
+RUN one \   
+  two
+RUN end \\
+CMD x \

@@ -1,0 +1,3 @@
+FROM a
+RUN --mount=type=cache,target=/x \
+ make
