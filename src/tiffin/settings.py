@@ -13,7 +13,9 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Get = Callable[[str], str | None]
 
 
 class Privilege(Value):
@@ -69,7 +71,8 @@ class Settings(Value):
         get = (os.environ if environment is None else environment).get
         home = get("HOME") or "/"
         superuser = os.geteuid() == 0
-        file = _read_file(get("TIFFIN_CONFIG") or _default_file(get, home, superuser=superuser))
+        named = get("TIFFIN_CONFIG") or ""
+        file = _read_file(named or _default_file(get, home, superuser=superuser), required=bool(named))
         data_home = get("XDG_DATA_HOME") or f"{home}/.local/share"
         run_home = get("XDG_RUNTIME_DIR") or f"/tmp/tiffin-run-{os.geteuid()}"  # noqa: S108 - checked when made
         default_root = "/var/lib/tiffin" if superuser else f"{data_home}/tiffin"
@@ -95,35 +98,50 @@ class Settings(Value):
 
 
 def _run_beside(root: str, default_run: str) -> str:
-    name = os.path.abspath(root).strip("/").replace("-", "--").replace("/", "-")
-    return f"{default_run}-{name}"[:200]
+    name = os.path.abspath(root).strip("/").replace("~", "~~").replace("-", "~-").replace("/", "-")
+    if len(name) > 100:  # a name in a folder has 255 bytes, and two long roots stay two
+        from tiffin.spec import digest
+
+        name = f"{name[:60]}-{digest.short(digest.of(name.encode()))}"
+    return f"{default_run}-{name}"
 
 
-def _default_file(get: object, home: str, *, superuser: bool) -> str:
+def _default_file(get: Get, home: str, *, superuser: bool) -> str:
     if superuser:
         return "/etc/tiffin/tiffin.toml"
-    config_home = get("XDG_CONFIG_HOME") or f"{home}/.config"  # type: ignore[operator]
+    config_home = get("XDG_CONFIG_HOME") or f"{home}/.config"
     return f"{config_home}/tiffin/tiffin.toml"
 
 
-def _read_file(path: str) -> dict[str, str]:
+_KINDS = {"root": str, "run": str, "runtime": str, "durable": bool, "parallel_downloads": int}
+_WORDS = {str: "a string", bool: "true or false", int: "a whole number"}
+
+
+def _read_file(path: str, *, required: bool) -> dict[str, str]:
+    """Return the file's settings as text; nothing where the file may be missing and is."""
     try:
         stream = open(path, "rb")  # noqa: SIM115 - pathlib costs 10 ms at start
-    except FileNotFoundError:
-        return {}
+    except FileNotFoundError as error:
+        if not required:
+            return {}
+        raise InvalidArgument(f"{path}: no such file", hint="TIFFIN_CONFIG names it") from error
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror}") from error
     import tomllib
 
     with stream:
         try:
             table = tomllib.load(stream)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             message = f"{path}: {error}"
             raise InvalidArgument(message, hint="it must be TOML") from error
-    known = {"root", "run", "runtime", "durable", "parallel_downloads"}
-    for key in table:
-        if key not in known:
+    for key, value in table.items():
+        if key not in _KINDS:
             message = f"{path}: unknown setting {key!r}"
-            raise InvalidArgument(message, hint="known are " + ", ".join(sorted(known)))
+            raise InvalidArgument(message, hint="known are " + ", ".join(sorted(_KINDS)))
+        if type(value) is not _KINDS[key]:
+            message = f"{path}: {key} must be {_WORDS[_KINDS[key]]}"
+            raise InvalidArgument(message)
     return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in table.items()}
 
 
@@ -134,10 +152,10 @@ def _positive(text: str, name: str) -> int:
     return int(text)
 
 
-def _proxies(get: object) -> Mapping[str, str]:
+def _proxies(get: Get) -> Mapping[str, str]:
     found = {}
     for kind in ("http", "https", "no", "all"):
-        value = get(f"{kind}_proxy") or get(f"{kind.upper()}_PROXY")  # type: ignore[operator]
+        value = get(f"{kind}_proxy") or get(f"{kind.upper()}_PROXY")
         if value:
             found[kind] = value
     return found or EMPTY

@@ -1,0 +1,108 @@
+"""Settings: who wins over whom, and what a wrong file says."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tiffin.errors import InvalidArgument
+from tiffin.settings import Settings
+
+IS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def toml(tmp_path: Any) -> Any:
+    """Write a settings file; return its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "tiffin.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def settings(environment: dict[str, str] | None = None, **arguments: Any) -> Settings:
+    return Settings.from_environment({"HOME": "/nowhere"} | (environment or {}), **arguments)
+
+
+def test_the_argument_wins_then_the_environment_then_the_file(toml: Any) -> None:
+    """Each source is asked only where the stronger ones say nothing."""
+    path = toml('root = "/file"\nrun = "/file-run"')
+    every = {"TIFFIN_CONFIG": path, "TIFFIN_ROOT": "/variable", "TIFFIN_RUN": "/variable-run"}
+    assert settings(every, root="/argument", run="/argument-run").root == "/argument"
+    assert settings(every, root="/argument", run="/argument-run").run == "/argument-run"
+    assert (settings(every).root, settings(every).run) == ("/variable", "/variable-run")
+    assert settings({"TIFFIN_CONFIG": path}).root == "/file"
+    assert settings({"TIFFIN_CONFIG": path}).run == "/file-run"
+
+
+def test_the_file_says_how_to_behave(toml: Any) -> None:
+    """Every known setting is read with its own type."""
+    path = toml('runtime = "runc"\ndurable = false\nparallel_downloads = 9')
+    found = settings({"TIFFIN_CONFIG": path})
+    assert (found.runtime, found.durable, found.parallel_downloads) == ("runc", False, 9)
+    assert settings({"TIFFIN_CONFIG": path, "TIFFIN_DURABLE": "1"}).durable
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="the defaults of root")
+def test_roots_defaults() -> None:
+    """Without a word from anybody, root's store is the system's."""
+    found = settings()
+    assert (found.root, found.run) == ("/var/lib/tiffin", "/run/tiffin")
+    assert found.privilege.rung == "root"
+    assert found.docker_config == "/nowhere/.docker"
+    assert found.durable
+    assert not found.debug
+
+
+roots = st.text("ab-/.", min_size=1, max_size=400).map(lambda text: "/" + text)
+
+
+@given(roots, roots)
+@example("/a-/b", "/a/-b")
+@example("/" + "a" * 300, "/" + "a" * 299)
+def test_a_store_of_its_own_has_a_run_folder_of_its_own(one: str, other: str) -> None:
+    """Two stores never share sockets, and the run folder's name fits into a folder."""
+    runs = [settings(root=root).run for root in (one, other)]
+    same = os.path.abspath(one).lstrip("/") == os.path.abspath(other).lstrip("/")
+    assert (runs[0] == runs[1]) == same
+    assert all(len(os.path.basename(run)) <= 255 for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("root = ", "Invalid value"),
+        ("rot = 1", "unknown setting 'rot'"),
+        ("root = 1", "root must be a string"),
+        ("durable = 1", "durable must be true or false"),
+        ("parallel_downloads = true", "parallel_downloads must be a whole number"),
+        ("parallel_downloads = 0", "parallel_downloads must be a whole number above 0"),
+        ("root = '\xff'", "utf-8"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_path(tmp_path: Any, text: str, message: str) -> None:
+    """A misspelt or mistyped setting is never silently ignored."""
+    path = tmp_path / "tiffin.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InvalidArgument, match=message):
+        settings({"TIFFIN_CONFIG": str(path)})
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Any) -> None:
+    """Only the file of the default place may be missing."""
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InvalidArgument, match=str(path)):
+            settings({"TIFFIN_CONFIG": str(path)})
+
+
+def test_proxies_are_read_in_both_spellings() -> None:
+    """The lower-case variable wins, as everywhere."""
+    found = settings({"http_proxy": "a", "HTTP_PROXY": "b", "HTTPS_PROXY": "c", "no_proxy": ""}).proxies
+    assert dict(found) == {"http": "a", "https": "c"}
