@@ -48,6 +48,11 @@ class Layout(Value):
         """A committed layer's folder: an overlayfs lower directory."""
         return f"{self.layers}/{self.layer_name(chain_id)}"
 
+    @staticmethod
+    def mount_points_name(chain_id: str) -> str:
+        """The folder, below `layers`, of mount points that an image lacks (see store.mountpoints)."""
+        return f"{Layout.layer_name(chain_id) or 'scratch'}.points"
+
     @property
     def drafts(self) -> str:
         """Layers in the making; what lies here without a live lease is rubbish."""
