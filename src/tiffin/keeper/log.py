@@ -1,0 +1,126 @@
+r"""What a container wrote, in the format of docker's json-file driver.
+
+One JSON object a line: `{"log":"text\\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`.
+A line of output becomes one entry; one longer than 16 KiB becomes several, of which only the last
+has a newline. A full disk loses entries, never the container.
+"""
+
+from __future__ import annotations
+
+import _json
+import os
+
+from tiffin.spec import clock
+from tiffin.store import atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENTRY_LIMIT = 16384
+"""Bytes of output in one entry."""
+
+_quote = _json.encode_basestring
+
+
+class JsonLog:
+    """An open log file; `max_size` in bytes (0: endless), `max_file` files in all."""
+
+    def __init__(
+        self, path: str, *, max_size: int = 0, max_file: int = 1, attributes: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Open the file, going on where an earlier run stopped."""
+        self._path = path
+        self._max_size = max_size
+        self._max_file = max(1, max_file)
+        self._rests: dict[str, bytes] = {}
+        pairs = ",".join(f"{_quote(k)}:{_quote(v)}" for k, v in attributes)
+        self._attributes = f'"attrs":{{{pairs}}},' if pairs else ""
+        self._open()
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Take output as it comes; whole lines are written, the rest waits for its newline."""
+        when = clock.now()
+        *lines, rest = (self._rests.get(stream, b"") + data).split(b"\n")
+        entries = [e for line in lines for e in self._entries(stream, line + b"\n", when)]
+        if len(rest) > ENTRY_LIMIT:
+            whole, rest = _split(rest)
+            entries += [self._entry(stream, part, when) for part in whole]
+        self._rests[stream] = rest
+        if entries:
+            self._append(entries)
+
+    def flush(self) -> None:
+        """Write what waits for a newline that will not come."""
+        when = clock.now()
+        entries = [self._entry(s, rest, when) for s, rest in self._rests.items() if rest]
+        self._rests.clear()
+        if entries:
+            self._append(entries)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        os.close(self._descriptor)
+
+    def _entries(self, stream: str, line: bytes, when: str) -> list[bytes]:
+        if len(line) <= ENTRY_LIMIT:
+            return [self._entry(stream, line, when)]
+        whole, rest = _split(line)
+        return [self._entry(stream, part, when) for part in (*whole, rest)]
+
+    def _entry(self, stream: str, data: bytes, when: str) -> bytes:
+        text = _quote(data.decode(errors="replace"))
+        return f'{{"log":{text},"stream":"{stream}",{self._attributes}"time":"{when}"}}\n'.encode()
+
+    def _append(self, entries: list[bytes]) -> None:
+        if not self._max_size:
+            self._put(b"".join(entries))
+            return
+        for entry in entries:
+            if self._size and self._size + len(entry) > self._max_size:
+                self._rotate()
+            self._put(entry)
+
+    def _put(self, data: bytes) -> None:
+        try:
+            atomic.write_all(self._descriptor, data)
+        except OSError:
+            return
+        self._size += len(data)
+
+    def _rotate(self) -> None:
+        """Make room: the file becomes `.1`, `.1` becomes `.2`; with one file only, it starts again."""
+        try:
+            if self._max_file == 1:
+                os.ftruncate(self._descriptor, 0)
+                self._size = 0
+                return
+            for number in range(self._max_file - 2, 0, -1):
+                if os.path.lexists(f"{self._path}.{number}"):
+                    atomic.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+            atomic.replace(self._path, f"{self._path}.1")
+            os.close(self._descriptor)
+            self._open()
+        except OSError:
+            self._size = 0
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o640)
+        self._size = os.fstat(self._descriptor).st_size
+
+
+def _split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Cut into parts of at most ENTRY_LIMIT bytes, not inside a UTF-8 character, and what remains."""
+    parts = []
+    start = 0
+    while len(data) - start > ENTRY_LIMIT:
+        end = start + ENTRY_LIMIT
+        for back in range(4):
+            if data[end - back] & 0xC0 != 0x80:
+                end -= back
+                break
+        parts.append(data[start:end])
+        start = end
+    return parts, data[start:]

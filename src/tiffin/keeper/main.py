@@ -1,0 +1,112 @@
+"""The keeper: one process per running container, which owns its mounts, its stdio and its end.
+
+Both ways to start come here: `keep` in a fork of the command, `detach` in a new interpreter. A zygote
+could call `keep` in each of its forks. The order matters (each step hides behind the command's own
+work, or is needed by the next): session, cgroup, mount namespace; then the request; then overlay,
+runtime, socket; at the end exit record, X to everybody, delete, unmount.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import os
+
+from tiffin.errors import NotFound, StartFailed, TiffinError
+from tiffin.keeper import cgroup, frames, kernel
+from tiffin.keeper.container import Container
+from tiffin.keeper.request import StartRequest
+from tiffin.runtime import oci
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_IGNORED = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGPIPE,
+    _signal.SIGXFSZ,
+)
+_REQUEST_LIMIT = 1 << 20
+_DESCRIPTORS_LIMIT = 16
+
+
+def detach(channel: int) -> NoReturn:
+    """Fork once more, so that nobody needs to wait for the keeper, and keep. Does not return."""
+    if os.fork():
+        os._exit(0)
+    keep(channel)
+
+
+def keep(channel: int) -> NoReturn:
+    """Prepare, wait for the request on the channel's descriptor, and see it through. Does not return."""
+    code = 1
+    try:
+        ready = _prepare(channel)
+        sock = _socket.socket(fileno=channel)
+        packet, held = _receive(sock)
+        if packet:  # otherwise the command has ended without one
+            _see_through(sock, StartRequest.unpack(packet), held, ready)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _prepare(channel: int) -> str:
+    """Become a process of its own; return the path of the runtime that has been bound read-only."""
+    os.setsid()
+    for number in _IGNORED:
+        _signal.signal(number, _signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number, inheritable=True)
+    os.closerange(3, channel)
+    os.closerange(channel + 1, 1 << 20)
+    os.set_inheritable(channel, False)  # noqa: FBT003 - the C module takes it by position
+    os.umask(0o022)
+    os.chdir("/")
+    kernel.set_name("tiffin-keeper")
+    cgroup.leave()
+    kernel.own_mounts()
+    kernel.hide_unified_cgroups()
+    kernel.adopt_orphans()
+    try:
+        runtime = oci.find("", "")
+    except NotFound:
+        return ""
+    kernel.bind_read_only(runtime)
+    return runtime
+
+
+def _receive(sock: _socket.socket) -> tuple[bytes, list[int]]:
+    """Return the request's packet and the descriptors that came with it; b"" if there will be none."""
+    try:
+        space = _socket.CMSG_SPACE(4 * _DESCRIPTORS_LIMIT)
+        packet, ancillary, _flags, _address = sock.recvmsg(_REQUEST_LIMIT, space, _socket.MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return b"", []
+    held = []
+    for level, kind, data in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            held += list(memoryview(data[: len(data) - len(data) % 4]).cast("i"))
+    return packet, held
+
+
+def _see_through(sock: _socket.socket, request: StartRequest, held: list[int], ready: str) -> None:
+    """Run the container from its start to its cleanup; `held` stays open meanwhile."""
+    try:
+        if request.runtime[0] != ready:
+            kernel.bind_read_only(request.runtime[0])
+        container = Container(request, sock)
+        container.start()
+    except (OSError, TiffinError) as error:
+        text = error.message if isinstance(error, TiffinError) else f"{error.filename}: {error.strerror}"
+        failure = StartFailed(f"failed to create task for container: {text}")
+        sock.send(frames.pack(frames.FAILED, bytes((failure.exit_code,)) + failure.message.encode()))
+        return
+    container.run()
+    for descriptor in held:
+        os.close(descriptor)

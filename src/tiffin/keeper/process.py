@@ -1,0 +1,401 @@
+"""One process of the container: the call of the runtime that starts it, its stdio and its end."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import errno
+import fcntl
+import os
+import sys
+import termios
+
+from tiffin.keeper import frames
+from tiffin.keeper.loop import READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tiffin.keeper.log import JsonLog
+    from tiffin.keeper.loop import Loop
+    from tiffin.keeper.peer import Peer
+
+_PIPE_SIZE_LIMIT = 1 << 20
+"""What a pipe can hold at most (/proc/sys/fs/pipe-max-size), so what can be left in one."""
+
+# The keeper ignores some signals; what it starts must not inherit that.
+_DEFAULT_SIGNALS = (
+    *(_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGPIPE),
+    *(_signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGALRM, _signal.SIGXFSZ),
+)
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def launch(command: list[str], actions: list[tuple[int, ...]]) -> int:
+    """Start a program of the host with a clean environment and signals as they are by default."""
+    return os.posix_spawn(
+        command[0],
+        command,
+        _ENVIRONMENT,
+        file_actions=actions,
+        setsigmask=(),
+        setsigdef=_DEFAULT_SIGNALS,
+    )
+
+
+class Reaper:
+    """Collects exit statuses. Any child may be collected while waiting for a certain one."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._statuses: dict[int, int] = {}
+
+    def known(self, pid: int) -> bool:
+        """Tell whether the process has been collected already."""
+        return pid in self._statuses
+
+    def collect(self, pid: int) -> int:
+        """Return the wait status of a child that has ended; 255 if somebody else took it.
+
+        The runtime leaves a process between itself and the container. A container that ends at once is
+        that one's zombie, not ours, for a moment: so wait for any child until it is this one.
+        """
+        while pid not in self._statuses:
+            try:
+                found, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                return 255 << 8
+            self._statuses[found] = status
+        return self._statuses.pop(pid)
+
+    def forget_others(self, pids: set[int]) -> None:
+        """Drop the statuses that nobody will ask for; right only while no process is being started."""
+        for pid in self._statuses.keys() - pids:
+            del self._statuses[pid]
+
+
+def exit_code(status: int) -> int:
+    """Return docker's exit code for a wait status: 128 + n for one ended by signal n."""
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)
+
+
+class Process:
+    """Starts by `start`, then calls `on_started`, feeds its peers, and calls `on_exit`; or `on_failed`."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        reaper: Reaper,
+        *,
+        folder: str,
+        folder_fd: int,
+        name: str,
+        program: str,
+        tty: bool,
+        stdin: bool,
+        stdin_once: bool,
+        size: tuple[int, int],
+        on_started: Callable[[Process], None],
+        on_failed: Callable[[Process, bytes], None],
+        on_exit: Callable[[Process], None],
+    ) -> None:
+        """Keep what is needed; nothing is opened yet. `folder` (open too) gets a pid file and a socket."""
+        self._loop = loop
+        self._reaper = reaper
+        self._folder = folder_fd
+        self._pid_file = f"{folder}/{name}.pid"
+        self._socket_name = f"{name}.tty"
+        self._tty = tty
+        self._wants_stdin = stdin
+        self._stdin_once = stdin_once
+        self._size = size
+        self.log: JsonLog | None = None
+        self.program = program
+        self._on_started, self._on_failed, self._on_exit = on_started, on_failed, on_exit
+        self._console: _socket.socket | None = None
+        self._outputs: dict[int, str] = {}  # descriptor -> frame kind
+        self._master = -1
+        self._stdin = -1
+        self._input: list[tuple[bytes, Peer | None]] = []
+        self._input_ends = False
+        self._runtime = 0
+        self._handle = -1
+        self._errors = self._held = -1
+        self.peers: list[Peer] = []
+        self.pid = 0
+        self.exit_code = -1
+        self.started = False
+        self.ended = False
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def start(self, command: Callable[[str, str, str], list[str]], held: int = -1) -> None:
+        """Run the runtime: `command(pid_file, console, log)` returns its arguments.
+
+        `held` is a descriptor that it reads, closed when it has ended.
+        """
+        self._held = held
+        self._errors = os.memfd_create("log")
+        own = f"/proc/{os.getpid()}/fd"
+        actions: list[tuple[int, ...]] = []
+        theirs: list[int] = []
+        console = ""
+        if self._tty:
+            self._listen()
+            console = f"{own}/{self._folder}/{self._socket_name}"
+        else:
+            actions, theirs = self._pipes()
+        self._runtime = launch(command(self._pid_file, console, f"{own}/{self._errors}"), actions)
+        for descriptor in theirs:
+            os.close(descriptor)
+        self._watch_end(self._runtime, self._runtime_ended)
+
+    def _listen(self) -> None:
+        """Make the socket that the runtime sends the terminal to; any path length (see DESIGN, Keeper)."""
+        self._console = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._console.bind(f"/proc/self/fd/{self._folder}/{self._socket_name}")
+        self._console.listen(1)
+
+    def _pipes(self) -> tuple[list[tuple[int, ...]], list[int]]:
+        """Make the pipes; return what the child does with its ends, and those ends."""
+        actions: list[tuple[int, ...]] = []
+        theirs = []
+        if self._wants_stdin:
+            end, self._stdin = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._stdin, False)
+            actions.append((os.POSIX_SPAWN_DUP2, end, 0))
+            theirs.append(end)
+        for number, kind in ((1, frames.OUTPUT), (2, frames.ERRORS)):
+            ours, end = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(ours, False)
+            self._outputs[ours] = kind
+            actions.append((os.POSIX_SPAWN_DUP2, end, number))
+            theirs.append(end)
+        return actions, theirs
+
+    def _watch_end(self, pid: int, callback: Callable[[], None]) -> None:
+        if self._reaper.known(pid):
+            callback()
+            return
+        self._handle = os.pidfd_open(pid)
+
+        def ended(_events: int) -> None:
+            self._loop.forget(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+            callback()
+
+        self._loop.watch(self._handle, READ, ended)
+
+    def _runtime_ended(self) -> None:
+        status = self._reaper.collect(self._runtime)
+        log = os.pread(self._errors, 65536, 0)
+        os.close(self._errors)
+        if self._held >= 0:
+            os.close(self._held)
+        pid = _read_number(self._pid_file)
+        if status or not pid:
+            self._close_streams()
+            self.ended = True
+            self._on_failed(self, log)
+            return
+        if self._console:
+            self._accept()
+        self.pid = pid
+        self.started = True
+        self._on_started(self)
+        self.resume()
+        if self._input:
+            self._write_input(WRITE)
+        self._watch_end(pid, self._process_ended)
+
+    def _accept(self) -> None:
+        """Take the terminal that the runtime has sent."""
+        if not self._console:
+            return
+        connection = _socket.socket(fileno=self._console._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001
+        space, flags = _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+        _data, ancillary, _flags, _address = connection.recvmsg(4096, space, flags)
+        connection.close()
+        self._close_console()
+        for level, kind, data in ancillary:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                self._master = int.from_bytes(data[:4], sys.byteorder)
+        os.set_blocking(self._master, False)
+        self._outputs[self._master] = frames.OUTPUT
+        # A second number for the same terminal: epoll watches reading and writing separately.
+        self._stdin = os.dup(self._master) if self._wants_stdin else -1
+        self.resize(*self._size)
+
+    # --- output --------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Read output again, unless a peer has not taken what it was sent."""
+        wanted = 0 if any(peer.stuck for peer in self.peers) or not self.started else READ
+        for descriptor in self._outputs:
+            self._loop.watch(descriptor, wanted, self._reader(descriptor))
+
+    def _reader(self, descriptor: int) -> Callable[[int], object]:
+        return lambda _events: self._read(descriptor)
+
+    def _read(self, descriptor: int) -> int:
+        """Hand on what can be read now; return how much (0: nothing now; -1: nothing ever again)."""
+        try:
+            data = os.read(descriptor, frames.PAYLOAD_LIMIT)
+        except BlockingIOError:
+            return 0
+        except OSError:  # EIO: the last of the terminal's programs has closed it
+            data = b""
+        if not data:
+            self._loop.forget(descriptor)
+            del self._outputs[descriptor]
+            os.close(descriptor)
+            if descriptor == self._master:
+                self._master = -1
+            return -1
+        self._emit(self._outputs[descriptor], data)
+        return len(data)
+
+    def _emit(self, kind: str, data: bytes) -> None:
+        if self.log:
+            self.log.write("stdout" if kind == frames.OUTPUT else "stderr", data)
+        bit = frames.STDOUT if kind == frames.OUTPUT else frames.STDERR
+        for peer in tuple(self.peers):
+            if peer.bits & bit:
+                peer.send(kind, data)
+        if any(peer.stuck for peer in self.peers):
+            self.resume()
+
+    def drain(self) -> None:
+        """Read what the process left in its pipes; never waits."""
+        for descriptor in tuple(self._outputs):
+            left = _PIPE_SIZE_LIMIT
+            while left > 0 and (count := self._read(descriptor)) > 0:
+                left -= count
+
+    # --- input ---------------------------------------------------------------------------------
+
+    def write(self, data: bytes, peer: Peer | None) -> None:
+        """Queue input; the peer gets its quota back as the process takes it."""
+        if self._input_ends or (self.started and self._stdin < 0) or not self._wants_stdin:
+            _grant(peer, len(data))  # nobody will read it
+            return
+        self._input.append((data, peer))
+        if self.started and len(self._input) == 1:
+            self._write_input(WRITE)
+
+    def close_stdin(self) -> None:
+        """End the input after what is queued. A terminal has no end."""
+        self._input_ends = not self._tty
+        if self.started and not self._input:
+            self._write_input(WRITE)
+
+    def _write_input(self, _events: int) -> None:
+        while self._input and self._stdin >= 0:
+            data, peer = self._input[0]
+            try:
+                count = os.write(self._stdin, data)
+            except BlockingIOError:
+                self._loop.watch(self._stdin, WRITE, self._write_input)
+                return
+            except OSError:  # EPIPE: nobody reads it any more
+                self._drop_input()
+                return
+            _grant(peer, count)
+            if count < len(data):
+                self._input[0] = (data[count:], peer)
+            else:
+                del self._input[0]
+        if self._stdin >= 0:
+            self._loop.forget(self._stdin)
+        if self._input_ends:
+            self._drop_input()
+
+    def _drop_input(self) -> None:
+        if self._stdin >= 0:
+            self._loop.forget(self._stdin)
+            os.close(self._stdin)
+            self._stdin = -1
+        for data, peer in self._input:
+            _grant(peer, len(data))
+        self._input.clear()
+
+    # --- peers ---------------------------------------------------------------------------------
+
+    def attach(self, peer: Peer, bits: int) -> None:
+        """Let a peer see the output and write input, by the bits of frames.ATTACH."""
+        peer.process, peer.bits = self, bits
+        peer.quota = frames.INPUT_QUOTA
+        self.peers.append(peer)
+
+    def detach(self, peer: Peer) -> None:
+        """Forget a peer; with "stdin once" the input ends with the one that could write it."""
+        if peer in self.peers:
+            self.peers.remove(peer)
+            if peer.bits & frames.STDIN and self._stdin_once:
+                self.close_stdin()
+            if not self.ended:
+                self.resume()
+
+    def end_input_of(self, peer: Peer) -> None:
+        """A peer has no more input."""
+        if peer.bits & frames.STDIN and self._stdin_once:
+            self.close_stdin()
+
+    # --- life and end --------------------------------------------------------------------------
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal its size."""
+        self._size = (rows, columns)
+        if self._master >= 0 and (rows or columns):
+            packed = b"".join(n.to_bytes(2, sys.byteorder) for n in (rows, columns, 0, 0))
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, packed)
+
+    def kill(self, number: int) -> None:
+        """Send a signal; raise OSError when that is not possible (ESRCH: it has ended)."""
+        if not self.started or self._handle < 0:
+            raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+        _signal.pidfd_send_signal(self._handle, number)
+
+    def _process_ended(self) -> None:
+        self.exit_code = exit_code(self._reaper.collect(self.pid))
+        self.ended = True
+        self._drop_input()
+        self.drain()
+        self._on_exit(self)
+        # What its orphans write goes to the log, until they close the pipes.
+        self.peers.clear()
+        self.resume()
+
+    def _close_streams(self) -> None:
+        for descriptor in self._outputs:
+            self._loop.forget(descriptor)
+            os.close(descriptor)
+        self._outputs.clear()
+        self._drop_input()
+        self._close_console()
+
+    def _close_console(self) -> None:
+        if self._console:
+            self._console.close()
+            self._console = None
+            os.unlink(self._socket_name, dir_fd=self._folder)
+
+
+def _grant(peer: Peer | None, count: int) -> None:
+    if peer and not peer.closed:
+        peer.quota += count
+        peer.send(frames.QUOTA, count.to_bytes(4, "big"))
+
+
+def _read_number(path: str) -> int:
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read()
+        os.unlink(path)
+    except FileNotFoundError:
+        return 0
+    return int(text or 0)

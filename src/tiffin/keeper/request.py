@@ -1,0 +1,54 @@
+"""StartRequest: everything that a keeper is told, in one packet over the channel."""
+
+from __future__ import annotations
+
+import marshal
+
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class StartRequest(Value):
+    """What to run and how to keep it. Paths are absolute; the bundle holds a ready `config.json`.
+
+    It travels by `marshal` (sender and receiver are the same installation: the keeper was forked or
+    spawned for this one request), together with file descriptors that the keeper holds while the
+    container lives.
+    """
+
+    container_id: str
+    bundle: str
+    live: str  # made by the keeper: socket, facts and pid files of the living
+    state_path: str  # where the exit is recorded
+    runtime: tuple[str, ...]  # path of the OCI runtime and its global options
+    program: str = ""  # process.args[0], for the sentence that says it could not be started
+    # The overlay mount: lower directories in `overlay` are relative to `base`; target "" mounts nothing.
+    base: str = "/"
+    target: str = ""
+    overlay: str = ""
+    tty: bool = False
+    rows: int = 0
+    columns: int = 0
+    stdin: bool = False  # a pipe (docker's OpenStdin); otherwise /dev/null
+    stdin_once: bool = False
+    attach: int = 0  # what the channel itself is attached to: bits of frames.ATTACH
+    log_path: str = ""  # "" logs nothing
+    log_max_size: int = 0  # bytes; 0 never rotates
+    log_max_file: int = 1
+    log_attributes: tuple[tuple[str, str], ...] = ()
+    cgroup: str = ""  # the config's cgroupsPath, to see kills for want of memory; "" where there is none
+    cleanup: tuple[str, ...] = ()  # command that removes the container, when nobody acknowledged to do it
+    discard: tuple[str, ...] = ()  # folders removed at the end, when somebody acknowledged
+
+    def pack(self) -> bytes:
+        """Return the packet."""
+        return marshal.dumps(self.as_dict())
+
+    @staticmethod
+    def unpack(packet: bytes) -> StartRequest:
+        """Read what `pack` wrote."""
+        fields: dict[str, Any] = marshal.loads(packet)  # noqa: S302 - from our own process, see the class
+        return StartRequest(**fields)
