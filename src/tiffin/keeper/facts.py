@@ -2,7 +2,7 @@
 
 Both files hold the members of `spec.state.ContainerState` and, to tell a living process from an old
 number: `pid_start` (of the container's process), `keeper` and `keeper_start` (of this one) and
-`boot_id`. `<live>/state` exists while the process lives and its keeper knows; the exit record
+`boot`. `<live>/state` exists while the process lives and its keeper knows; the exit record
 (`state_path`) is written before it goes.
 """
 
@@ -49,7 +49,7 @@ class Facts:
         self._keeper: dict[str, Any] = {
             "keeper": os.getpid(),
             "keeper_start": start_time(os.getpid()),
-            "boot_id": boot_id(),
+            "boot": boot_id(),
         }
         self._pid_start = 0
 
