@@ -1,0 +1,99 @@
+"""Copy a tree out of a stack of layers, as overlayfs copies a file up: everything but its place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posix
+import stat
+
+from tiffin.errors import Corrupt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.store.overlay import Node, Stack
+
+_CHUNK = 16 << 20
+
+
+def copy_tree(stack: Stack, path: str, destination: str) -> None:
+    """Copy what is in the folder `path` into the existing empty folder `destination`, with its own looks.
+
+    Owners, modes, times, xattrs (not overlayfs's own), hard links, devices and pipes are kept.
+    """
+    canonical = stack.resolve(path)
+    start = len(canonical.rstrip("/"))
+    links: dict[tuple[int, int], str] = {}
+    folders: list[tuple[str, Node]] = []
+    for here, node in stack.walk(canonical):
+        target = destination + here[start:] if here != canonical else destination
+        if node.is_folder:
+            if target != destination:
+                posix.mkdir(target, 0o700)
+            folders.append((target, node))
+            continue
+        key = (node.info.st_dev, node.info.st_ino)
+        if node.info.st_nlink > 1 and key in links:
+            posix.link(links[key], target, follow_symlinks=False)
+            continue
+        links[key] = target
+        _copy_entry(stack, node, target)
+        _copy_looks(node, target)
+    for target, node in reversed(folders):
+        _copy_looks(node, target)
+
+
+def _copy_entry(stack: Stack, node: Node, target: str) -> None:
+    mode = node.info.st_mode
+    if stat.S_ISREG(mode):
+        _copy_file(stack, node, target)
+    elif stat.S_ISLNK(mode):
+        posix.symlink(posix.readlink(node.places[0]), target)
+    else:
+        posix.mknod(target, mode, node.info.st_rdev)
+
+
+def _copy_file(stack: Stack, node: Node, target: str) -> None:
+    source = stack.open_place(node.places[0])
+    if source is None:
+        message = f"{node.places[0]} vanished while it was copied"
+        raise Corrupt(message)
+    try:
+        out = posix.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            copy_bytes(source, out)
+        finally:
+            posix.close(out)
+    finally:
+        posix.close(source)
+
+
+def copy_bytes(source: int, target: int) -> None:
+    """Copy the rest of one open file to another inside the kernel."""
+    copy = os.copy_file_range
+    while True:
+        try:
+            if not copy(source, target, _CHUNK):
+                return
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+            break
+    while posix.sendfile(target, source, None, _CHUNK):
+        pass
+
+
+def _copy_looks(node: Node, target: str) -> None:
+    info, place = node.info, node.places[0]
+    posix.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(info.st_mode):
+        posix.chmod(target, stat.S_IMODE(info.st_mode))
+    for name in os.listxattr(place, follow_symlinks=False):
+        if ".overlay." in name or (name.startswith("system.") and stat.S_ISLNK(info.st_mode)):
+            continue
+        try:
+            os.setxattr(target, name, os.getxattr(place, name, follow_symlinks=False), follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EPERM}:
+                raise
+    posix.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns), follow_symlinks=False)

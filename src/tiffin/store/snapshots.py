@@ -1,0 +1,263 @@
+"""Snapshots: drafts that become layers, and the writable folders of containers.
+
+A draft is a folder below `drafts/` whose name carries its owner (boot, pid, start time): when the
+process is gone, so is the reason to keep it. A layer counts when it has its row; see `content` for how
+file and row come together, and `images.commit` for when they are believed after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import posix
+import stat
+import time
+
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.spec import digest as digests
+from tiffin.store import atomic
+from tiffin.store.overlay import OverlayMount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Self
+
+    from tiffin.settings import Privilege
+    from tiffin.store.database import Database
+    from tiffin.store.layout import Layout
+    from tiffin.store.leases import Leases
+
+EMPTY_LAYER = "empty"
+"""The folder below `layers` that stands in for "no layers": overlayfs wants at least one."""
+OWNER = ".owner"
+"""A symlink in a container's folder whose text is the owner tag of the process that made it."""
+
+
+class Draft:
+    """A layer in the making; `path` is its root folder. Commit it by `Snapshots.commit` or discard it."""
+
+    def __init__(self, path: str) -> None:
+        """Take over a folder below `drafts`."""
+        self.path = path
+
+    def discard(self) -> None:
+        """Remove it and all in it; harmless when it has become a layer."""
+        atomic.delete_tree(self.path)
+
+    def __enter__(self) -> Self:
+        """Use it for the length of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Discard what was not committed."""
+        self.discard()
+
+
+class Snapshots:
+    """The layers of a store and the writable folders over them."""
+
+    def __init__(self, layout: Layout, database: Database, leases: Leases, privilege: Privilege) -> None:
+        """Keep them below that layout; the privilege says how overlayfs is to be mounted."""
+        self._layout = layout
+        self._database = database
+        self._leases = leases
+        self._privilege = privilege
+
+    # Layers
+
+    def begin(self) -> Draft:
+        """Make an empty draft (mode 0755, owned by the store's own root)."""
+        path = self._draft_path()
+        try:
+            posix.mkdir(path, 0o755)
+            posix.chmod(path, 0o755)  # whatever the umask says
+        except OSError as error:
+            raise atomic.storage_error(error, "make a draft") from error
+        return Draft(path)
+
+    def _draft_path(self) -> str:
+        return f"{self._layout.drafts}/{atomic.owner_tag()}-{posix.urandom(6).hex()}"
+
+    def has(self, chain_id: str) -> bool:
+        """Tell whether a layer is here. Open leases of this process hold what is found."""
+        if not self._leases.any_open:
+            return self._has(chain_id)
+        with self._database.transaction():
+            found = self._has(chain_id)
+            if found:
+                self._leases.hold_found(chain_id)
+            return found
+
+    def _has(self, chain_id: str) -> bool:
+        row = self._database.one("SELECT 1 FROM layers WHERE chain_id=?", (chain_id,))
+        return row is not None and os.path.isdir(self._layout.layer(chain_id))
+
+    def commit(
+        self,
+        draft: Draft,
+        *,
+        parent: str,
+        diff_id: str,
+        size: int,
+        foreign: bool = False,
+        implied: Iterable[str] = (),
+    ) -> str:
+        """Make a draft the layer over `parent` ("" at the bottom); return its chain id.
+
+        `foreign` says that the tar was made elsewhere (pull, load), so our serialiser may not give its
+        bytes back. `implied` are folders (relative to the root) that the tar did not list: they get
+        owner, mode and times of the same folder in the layers below. A layer that is here already is
+        kept and the draft dropped. Raises NotFound if the parent is not here.
+        """
+        from tiffin.layer import diff  # loads little; the serialiser's version is what is wanted
+
+        chain_id = digests.chain_id(parent, diff_id)
+        self._inherit(draft.path, parent, implied)
+        serializer = 0 if foreign else diff.SERIALIZER
+        row = (chain_id, parent, diff_id, size, serializer, time.time_ns())
+        try:
+            with self._database.transaction():
+                if parent and not self._has(parent):
+                    message = f"commit layer {diff_id}: parent {parent} not found"
+                    raise NotFound(message)
+                if not self._has(chain_id):
+                    self._place(draft.path, self._layout.layer(chain_id))
+                    self._database.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, 0)", row)
+                self._leases.hold_found(chain_id)
+        except OSError as error:
+            raise atomic.storage_error(error, f"commit layer {diff_id}") from error
+        draft.discard()
+        return chain_id
+
+    def _place(self, source: str, destination: str) -> None:
+        """Move a draft to a layer's place; what a crash left there without a row is moved away first."""
+        try:
+            posix.rename(source, destination)
+        except OSError as error:
+            if not os.path.lexists(destination):
+                raise
+            rubbish = self._draft_path()
+            try:
+                posix.rename(destination, rubbish)
+            except OSError:
+                raise error from None
+            posix.rename(source, destination)
+            atomic.delete_tree(rubbish)
+
+    def _inherit(self, path: str, parent: str, implied: Iterable[str]) -> None:
+        """Give folders that a tar only implied the looks of those below them, deepest first.
+
+        The times of a folder are set last, so nothing in it may be touched afterwards.
+        """
+        wanted = sorted({name.strip("/") for name in implied}, key=lambda name: -name.count("/"))
+        if not wanted or not parent:
+            return
+        from tiffin.store.overlay import Stack
+
+        below = [self._layout.layer(chain_id) for chain_id in self.chain(parent)]
+        stack = Stack(below[::-1], self._privilege.xattr)
+        for name in wanted:
+            folder = f"{path}/{name}" if name else path
+            info = stack.lstat(f"/{name}")
+            if info is None or not stat.S_ISDIR(info.st_mode) or os.path.islink(folder):
+                continue
+            posix.chown(folder, info.st_uid, info.st_gid)
+            posix.chmod(folder, stat.S_IMODE(info.st_mode))
+            posix.utime(folder, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+    def chain(self, chain_id: str) -> tuple[str, ...]:
+        """Return a layer and those below it, bottom first; raise NotFound where one is missing."""
+        found: list[str] = []
+        while chain_id:
+            row = self._database.one("SELECT parent FROM layers WHERE chain_id=?", (chain_id,))
+            if row is None:
+                message = f"layer {chain_id} not found"
+                raise NotFound(message)
+            found.append(chain_id)
+            chain_id = row[0]
+        return tuple(reversed(found))
+
+    def size(self, chain_id: str) -> int:
+        """Return the bytes of one layer's files, as they were counted when it was made."""
+        row = self._database.one("SELECT size FROM layers WHERE chain_id=?", (chain_id,))
+        if row is None:
+            message = f"layer {chain_id} not found"
+            raise NotFound(message)
+        return int(row[0])
+
+    # Writable folders
+
+    def prepare(self, key: str, layers: Sequence[str]) -> OverlayMount:
+        """Make the writable folders of a container (or of a build step) over layers, bottom first.
+
+        They are `upper`, `work` and `rootfs` in `layout.container(key)`; what is there stays, so that a
+        second start finds what the first wrote. The upper root looks like the topmost layer's root.
+        """
+        mount = self.mount(key, layers)
+        folder = self._layout.container(key)
+        try:
+            if not os.path.isdir(folder):
+                posix.mkdir(folder, 0o700)
+                posix.symlink(atomic.owner_tag(), f"{folder}/{OWNER}")
+            if not os.path.isdir(mount.upper):
+                self._make_upper(mount)
+            for path in (mount.work, mount.target):
+                if not os.path.isdir(path):
+                    posix.mkdir(path, 0o755)
+        except OSError as error:
+            raise atomic.storage_error(error, f"prepare {key[:12]}") from error
+        return mount
+
+    def _make_upper(self, mount: OverlayMount) -> None:
+        info = posix.stat(f"{mount.base}/{mount.lower[0]}")
+        posix.mkdir(mount.upper, 0o755)
+        if info.st_uid or info.st_gid:
+            posix.chown(mount.upper, info.st_uid, info.st_gid)
+        posix.chmod(mount.upper, stat.S_IMODE(info.st_mode))
+
+    def mount(self, key: str, layers: Sequence[str]) -> OverlayMount:
+        """Return the words of the mount of `prepare`, making nothing."""
+        folder = self._layout.container(key)
+        if not key or "/" in key or key.startswith("."):
+            message = f"invalid snapshot key {key!r}"
+            raise InvalidArgument(message)
+        names = tuple(self._layout.layer_name(chain_id) for chain_id in reversed(layers))
+        return OverlayMount(
+            base=self._layout.layers,
+            lower=names or (EMPTY_LAYER,),
+            upper=f"{folder}/upper",
+            work=f"{folder}/work",
+            target=f"{folder}/rootfs",
+            options=self._privilege.overlay_options,
+        )
+
+    def adopt_upper(self, key: str) -> Draft:
+        """Turn what a build step or a container wrote into a draft, by rename. It must not be mounted."""
+        path = self._draft_path()
+        try:
+            posix.rename(f"{self._layout.container(key)}/upper", path)
+        except FileNotFoundError:
+            message = f"snapshot {key} not found"
+            raise NotFound(message) from None
+        except OSError as error:
+            if error.errno == 16:
+                message = f"snapshot {key} is still mounted"
+                raise Conflict(message) from error
+            raise atomic.storage_error(error, f"commit {key[:12]}") from error
+        return Draft(path)
+
+    def remove(self, key: str) -> None:
+        """Remove the folder of a container or a build step; a missing one is fine.
+
+        It moves out of sight at once (to `drafts`, as ours) and is deleted after that.
+        """
+        aside = self._draft_path()
+        try:
+            posix.rename(self._layout.container(key), aside)
+        except FileNotFoundError:
+            return
+        atomic.delete_tree(aside)
+
+    def usage(self, key: str) -> int:
+        """Return the bytes of what a container has written."""
+        return atomic.tree_size(f"{self._layout.container(key)}/upper")

@@ -1,0 +1,191 @@
+"""Store: one root folder, opened. Its parts are made when they are first asked for."""
+
+from __future__ import annotations
+
+import os
+import posix
+
+from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.store.database import Database
+from tiffin.store.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from tiffin.settings import Settings
+    from tiffin.store.buildcache import BuildCache
+    from tiffin.store.containers import Containers
+    from tiffin.store.content import Content
+    from tiffin.store.events import Events
+    from tiffin.store.images import Images
+    from tiffin.store.leases import Lease, Leases
+    from tiffin.store.overlay import Stack
+    from tiffin.store.snapshots import Snapshots
+    from tiffin.store.volumes import Volumes
+
+
+class Store:
+    """What one root folder holds. Safe for threads; several processes may have the same one open."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open it, making it where there is none yet.
+
+        Raises Unsupported for a store of another privilege rung or of a newer tiffin, InvalidArgument
+        and StorageFull where the root cannot be one.
+        """
+        self.settings = settings
+        self.layout = Layout(root=settings.root, run=settings.run)
+        self.database = Database(self.layout.database, make=self._make)
+        marks = self.database.meta.get("xattr")
+        if marks is None:
+            self.database.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('xattr', ?)", (settings.privilege.xattr,)
+            )
+        elif marks != settings.privilege.xattr:
+            self.close()
+            message = f"{self.layout.root} was made with other privileges (its marks are {marks}*)"
+            raise Unsupported(message, hint="use a root folder of its own for each: --root or TIFFIN_ROOT")
+
+    def _make(self) -> None:
+        """Make the folders below the root."""
+        root = self.layout.root
+        if os.path.lexists(root) and not os.path.isdir(root):
+            message = f"{root} is not a folder"
+            raise InvalidArgument(message, hint="name another root for the store")
+        os.makedirs(os.path.dirname(root), exist_ok=True)
+        layout = self.layout
+        folders = (root, layout.content, f"{layout.content}/blobs", f"{layout.content}/blobs/sha256")
+        more = (layout.ingest, layout.layers, layout.drafts, layout.containers, layout.volumes)
+        for path in (*folders, *more):
+            try:
+                posix.mkdir(path, 0o711 if path in {root, layout.volumes} else 0o700)
+            except FileExistsError:
+                continue
+        from tiffin.store.snapshots import EMPTY_LAYER
+
+        os.makedirs(f"{layout.layers}/{EMPTY_LAYER}", mode=0o755, exist_ok=True)
+        posix.chmod(f"{layout.layers}/{EMPTY_LAYER}", 0o755)
+        with open(f"{layout.content}/oci-layout", "w", encoding="ascii") as stream:
+            stream.write('{"imageLayoutVersion":"1.0.0"}')
+
+    # Imports stand in the properties: a command pays only for the parts that it uses.
+
+    @property
+    def leases(self) -> Leases:
+        """What work in flight keeps from gc."""
+        made: Leases | None = self.__dict__.get("_leases")
+        if made is None:
+            from tiffin.store.leases import Leases
+
+            made = self.__dict__.setdefault("_leases", Leases(self.database))
+        return made
+
+    @property
+    def content(self) -> Content:
+        """Blobs by digest."""
+        made: Content | None = self.__dict__.get("_content")
+        if made is None:
+            from tiffin.store.content import Content
+
+            xattr = self.settings.privilege.xattr
+            fresh = Content(self.layout, self.database, self.leases, xattr=xattr)
+            made = self.__dict__.setdefault("_content", fresh)
+        return made
+
+    @property
+    def images(self) -> Images:
+        """Names, ids, configs."""
+        made: Images | None = self.__dict__.get("_images")
+        if made is None:
+            from tiffin.store.images import Images
+
+            fresh = Images(self.layout, self.database, self.content, durable=self.settings.durable)
+            made = self.__dict__.setdefault("_images", fresh)
+        return made
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Layers and writable folders."""
+        made: Snapshots | None = self.__dict__.get("_snapshots")
+        if made is None:
+            from tiffin.store.snapshots import Snapshots
+
+            fresh = Snapshots(self.layout, self.database, self.leases, self.settings.privilege)
+            made = self.__dict__.setdefault("_snapshots", fresh)
+        return made
+
+    @property
+    def containers(self) -> Containers:
+        """Container records, names, locks, states."""
+        made: Containers | None = self.__dict__.get("_containers")
+        if made is None:
+            from tiffin.store.containers import Containers
+
+            fresh = Containers(self.layout, self.database, self.snapshots)
+            made = self.__dict__.setdefault("_containers", fresh)
+        return made
+
+    @property
+    def volumes(self) -> Volumes:
+        """Named and anonymous volumes."""
+        made: Volumes | None = self.__dict__.get("_volumes")
+        if made is None:
+            from tiffin.store.volumes import Volumes
+
+            fresh = Volumes(self.layout, self.database, durable=self.settings.durable)
+            made = self.__dict__.setdefault("_volumes", fresh)
+        return made
+
+    @property
+    def events(self) -> Events:
+        """What happened."""
+        made: Events | None = self.__dict__.get("_events")
+        if made is None:
+            from tiffin.store.events import Events
+
+            made = self.__dict__.setdefault("_events", Events(self.layout))
+        return made
+
+    @property
+    def buildcache(self) -> BuildCache:
+        """Results of build steps by what went into them."""
+        made: BuildCache | None = self.__dict__.get("_buildcache")
+        if made is None:
+            from tiffin.store.buildcache import BuildCache
+
+            made = self.__dict__.setdefault("_buildcache", BuildCache(self.database))
+        return made
+
+    def lease(self, purpose: str) -> Lease:
+        """Open a lease for work in flight (a context manager); see `leases`."""
+        return self.leases.begin(purpose)
+
+    def stack(self, layers: Sequence[str], *, upper: str = "") -> Stack:
+        """Return the merged view of layers (chain ids, bottom first), `upper` over them."""
+        from tiffin.store.overlay import Stack
+
+        folders = [self.layout.layer(chain_id) for chain_id in reversed(layers)]
+        if upper:
+            folders.insert(0, upper)
+        if not folders:
+            from tiffin.store.snapshots import EMPTY_LAYER
+
+            folders.append(f"{self.layout.layers}/{EMPTY_LAYER}")
+        return Stack(folders, self.settings.privilege.xattr)
+
+    def close(self) -> None:
+        """Close the database. Commands do not need to: they end, and the WAL stays."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        """Use it for the length of a block."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
