@@ -1,0 +1,201 @@
+"""A tar becomes a directory, in a process of its own that cannot reach anything else.
+
+One call unpacks, verifies the format, and digests both the packed and the unpacked bytes:
+
+    applied = Extraction.start(blob_fd, draft.path, xattr="trusted.").wait()
+
+Several extractions run side by side; as many as there are processors is best.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from tiffin import errors
+from tiffin.errors import Corrupt, Interrupted, TiffinError, Unavailable
+from tiffin.layer.limits import Applied, Limits
+from tiffin.layer.unpack import MissingTarget
+from tiffin.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+__all__ = ["Applied", "Extraction", "Limits", "MissingTarget", "apply", "apply_stream"]
+
+_WORKER = os.path.join(os.path.dirname(__file__), "worker.py")
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PIPE = 1 << 20
+
+
+class Extraction:
+    """An archive on its way into a directory. Ends by `wait`, or by `abort` and then `wait`."""
+
+    def __init__(self, pid: int, process: int, report: int) -> None:
+        """Take over a started worker: its pid, its pidfd, the end of its report's pipe."""
+        self._pid = pid
+        self._process = process
+        self._report = report
+        self._aborted = False
+
+    @classmethod
+    def start(
+        cls,
+        source_fd: int,
+        destination: str,
+        *,
+        xattr: str,
+        limits: Limits | None = None,
+        lower: Sequence[str] = (),
+        whiteouts: bool = True,
+        inside: str = "",
+    ) -> Extraction:
+        """Begin to unpack what `source_fd` gives, a file or a pipe, to its end; the caller still closes it.
+
+        `destination` exists and becomes the worker's root; entries go below `inside` in it. `xattr` is the
+        prefix of overlayfs's marks (`trusted.` or `user.`). `whiteouts=False` is for archives that are no
+        layers (ADD, a build context): `.wh.` names are names. `lower` are the folders of the layers below,
+        topmost first, for hard links into them; without it such a link raises MissingTarget.
+        """
+        request = {
+            "destination": os.path.abspath(destination),
+            "inside": inside,
+            "xattr": xattr,
+            "whiteouts": whiteouts,
+            "limits": (limits or Limits()).as_dict(),
+            "lower": list(map(os.path.abspath, lower)),
+        }
+        # What this process can import, its worker can; behind the standard library, so nothing shadows it.
+        paths = "\n".join([_PACKAGES, *filter(None, sys.path)])
+        reading, writing = os.pipe()
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", _WORKER, paths, jsontext.dumps(request)],
+                {},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, source_fd, 0),
+                    (os.POSIX_SPAWN_DUP2, writing, 1),
+                    (os.POSIX_SPAWN_DUP2, writing, 2),
+                ],
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        return cls(pid, os.pidfd_open(pid), reading)
+
+    def wait(self) -> Applied:
+        """Wait for the end; raise Corrupt, StorageFull, Unsupported... with the entry's name in the message.
+
+        After an error the destination holds rubbish, which the caller removes.
+        """
+        try:
+            text = _read_all(self._report)
+        finally:
+            os.close(self._report)
+            _, status = os.waitpid(self._pid, 0)
+            os.close(self._process)
+            self._process = -1
+        try:
+            report = jsontext.load_object(text.decode("utf-8", "surrogateescape"))
+        except Corrupt:
+            raise self._died(status, text) from None
+        if "error" in report:
+            raise _error(report)
+        report["implied"] = tuple(report["implied"])
+        return Applied(**report)
+
+    def abort(self) -> None:
+        """Stop it at once; `wait` then raises Interrupted."""
+        self._aborted = True
+        if self._process >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
+    def _died(self, status: int, text: bytes) -> TiffinError:
+        if self._aborted:
+            return Interrupted("extraction: stopped")
+        code = os.waitstatus_to_exitcode(status)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        said = text.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
+        return Unavailable(f"extraction: its worker died ({how})" + (f": {said}" if said else ""))
+
+
+def apply(
+    source_fd: int,
+    destination: str,
+    *,
+    xattr: str,
+    limits: Limits | None = None,
+    lower: Sequence[str] = (),
+    whiteouts: bool = True,
+    inside: str = "",
+) -> Applied:
+    """Unpack one archive and wait for it; see `Extraction.start` and `wait`."""
+    return Extraction.start(
+        source_fd,
+        destination,
+        xattr=xattr,
+        limits=limits,
+        lower=lower,
+        whiteouts=whiteouts,
+        inside=inside,
+    ).wait()
+
+
+def apply_stream(read: Callable[[int], bytes], destination: str, **options: Any) -> Applied:
+    """Unpack what `read(size)` returns until it returns b""; the options are those of `apply`.
+
+    For sources without a file descriptor. An error of `read` stops the worker and is raised.
+    """
+    import fcntl
+
+    reading, writing = os.pipe()
+    try:
+        with suppress(PermissionError):  # an ordinary user's pipes may be limited; slower, that is all
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        extraction = Extraction.start(reading, destination, **options)
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    try:
+        _pump(read, writing)
+    except BaseException:
+        extraction.abort()
+        os.close(writing)
+        with suppress(TiffinError):
+            extraction.wait()
+        raise
+    os.close(writing)
+    return extraction.wait()
+
+
+def _pump(read: Callable[[int], bytes], pipe: int) -> None:
+    try:
+        while data := read(_PIPE):
+            while data:
+                data = data[os.write(pipe, data) :]
+    except BrokenPipeError:  # the worker has met an error and will say so
+        pass
+
+
+def _read_all(file: int) -> bytes:
+    parts = []
+    while data := os.read(file, 1 << 16):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _error(report: dict[str, Any]) -> TiffinError:
+    name, message, hint = report["error"], report["message"], report["hint"]
+    known = MissingTarget if name == "MissingTarget" else getattr(errors, name)
+    error: TiffinError = known(message, hint=hint)
+    return error

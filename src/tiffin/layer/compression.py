@@ -1,0 +1,163 @@
+"""How layer bytes are packed: recognised by their first bytes, unpacked and packed as a stream.
+
+gzip goes through isal (three times zlib's speed), zstd through zstandard, xz and bzip2 through the
+standard library; each is imported when the first stream of its kind is opened.
+"""
+
+from __future__ import annotations
+
+from tiffin.errors import Corrupt, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+HEAD = 6
+"""Bytes that `sniff` wants to see."""
+
+_MAGIC = {
+    b"\x1f\x8b\x08": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+}
+# A step of input, so small that even the tightest bomb of its kind stays below some 250 MB of memory:
+# gzip grows at most 1032-fold, an xz or a zstd run of zeros many thousandfold.
+_STEP = {"": 1 << 20, "gzip": 1 << 16, "zstd": 1 << 13, "xz": 1 << 14, "bzip2": 1 << 12}
+_LEVEL = {"gzip": 2, "zstd": 3, "xz": 6, "bzip2": 9}
+
+
+def sniff(head: bytes) -> str:
+    """Return gzip, zstd, xz or bzip2 by the first bytes, "" for anything else."""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    # A zstd stream may begin with a skippable frame (RFC 8878, 3.1.2).
+    if len(head) >= 4 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18":
+        return "zstd"
+    return ""
+
+
+class Decompressor:
+    """Unpacks one stream that is pushed in; members (frames) may follow one another, as may zeros.
+
+    Raises Corrupt for bytes that are not of the kind. Memory is bounded in `pieces` for any input, in
+    `feed` only by what the input grows to.
+    """
+
+    def __init__(self, kind: str) -> None:
+        """Begin a stream of one kind: "", gzip, zstd, xz or bzip2."""
+        self.kind = kind
+        self._make, self._failures = _decoder(kind)
+        self._step = _STEP[kind]
+        self._member: Any = self._make()
+        self._begun = False
+        self._padding = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what these bytes unpack to."""
+        return b"".join(self.pieces(data))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what these bytes unpack to, in bounded pieces."""
+        if not self.kind:
+            if data:
+                yield data
+            return
+        step = self._step
+        if len(data) <= step:
+            yield from self._unpack(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), step):
+            yield from self._unpack(view[start : start + step])
+
+    def _unpack(self, data: bytes | memoryview) -> Iterator[bytes]:
+        while data:
+            if self._member.eof and not self._next_member(data):
+                return
+            self._begun = True
+            try:
+                piece = self._member.decompress(data)
+            except (*self._failures, MemoryError) as error:
+                raise Corrupt(f"{self.kind} stream: {error or 'out of memory'}") from error
+            if piece:
+                yield piece
+            data = self._member.unused_data if self._member.eof else b""
+
+    def _next_member(self, data: bytes | memoryview) -> bool:
+        """Begin another member, or tell that this is padding (tape blocks, as gzip(1) accepts)."""
+        if self._padding or data[0] == 0:
+            self._padding = True
+            if any(data):
+                raise Corrupt(f"{self.kind} stream: garbage after its end")
+            return False
+        self._member = self._make()
+        return True
+
+    def finish(self) -> None:
+        """Raise Corrupt unless the stream ended where a member ends."""
+        if self.kind and not (self._begun and self._member.eof):
+            raise Corrupt(f"{self.kind} stream: unexpected end")
+
+
+def _decoder(kind: str) -> tuple[Any, Any]:
+    """Return what makes a member's decoder, and what that raises for garbage."""
+    if kind == "gzip":
+        from isal import isal_zlib
+
+        return lambda: isal_zlib.decompressobj(31), (isal_zlib.error, ValueError)
+    if kind == "zstd":
+        import zstandard
+
+        # 128 MiB is what zstd(1) itself accepts by default.
+        context = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        return context.decompressobj, (zstandard.ZstdError,)
+    if kind == "xz":
+        import lzma
+
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28), (lzma.LZMAError, EOFError)
+    if kind == "bzip2":
+        import bz2
+
+        return bz2.BZ2Decompressor, (OSError, ValueError, EOFError)
+    if kind:
+        raise InvalidArgument(f"unknown compression {kind!r}", hint="known are gzip, zstd, xz and bzip2")
+    return object, ()
+
+
+class Compressor:
+    """Packs one stream; the same bytes, kind and level give the same result (no names, no times)."""
+
+    def __init__(self, kind: str, level: int | None = None) -> None:
+        """Begin a stream; `level` is the kind's own scale (gzip: isal's 0 to 3), None its good middle."""
+        self.kind = kind
+        self._stream: Any = None
+        chosen = _LEVEL.get(kind, 0) if level is None else level
+        if kind == "gzip":
+            from isal import isal_zlib
+
+            self._stream = isal_zlib.compressobj(chosen, isal_zlib.DEFLATED, 31)
+        elif kind == "zstd":
+            import zstandard
+
+            self._stream = zstandard.ZstdCompressor(level=chosen, write_checksum=True).compressobj()
+        elif kind == "xz":
+            import lzma
+
+            self._stream = lzma.LZMACompressor(preset=chosen)
+        elif kind == "bzip2":
+            import bz2
+
+            self._stream = bz2.BZ2Compressor(chosen)
+        elif kind:
+            raise InvalidArgument(f"unknown compression {kind!r}", hint="known are gzip, zstd, xz and bzip2")
+
+    def feed(self, data: bytes) -> bytes:
+        """Return packed bytes that are ready, perhaps none."""
+        return data if self._stream is None else self._stream.compress(data)
+
+    def finish(self) -> bytes:
+        """Return the last packed bytes."""
+        return b"" if self._stream is None else self._stream.flush()

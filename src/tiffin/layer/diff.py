@@ -1,0 +1,261 @@
+"""A layer's directory becomes its tar: the same tree gives the same bytes, on any host and file system.
+
+The format is version 1 (`SERIALIZER`). Layers keep the version that they were measured with, since their
+blob is made again from the directory whenever it is wanted; golden digests in the tests hold it.
+
+- Entries in depth-first order; in each folder first the opaque mark, then deletions, then the rest, by
+  the bytes of their names. Names have no `./`; the top folder is written only where it is not root's, 0755.
+- ustar headers, PAX records only for what ustar cannot hold (times with a fraction of a second included).
+  No user names, no access or change times, deletions with time 0.
+- The first name of a file has its content, the others are hard links. Sockets are left out.
+- Two blocks of zeros at the end and nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.layer import attributes, tar, whiteout
+from tiffin.layer.tar import Entry
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SERIALIZER = 1
+"""The version of the format that `write_tar` writes."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Not blocking, because a live container may put a fifo where a file was a moment ago.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = 1 << 18
+_OPEN_FOLDERS = 64
+_NAME_MAX = 4096
+_KINDS = {
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+
+
+class Measured(Value):
+    """A directory as a layer: the digest of its tar, its files' bytes, its tar's bytes."""
+
+    diff_id: str
+    size: int
+    tar_size: int
+
+
+def write_tar(directory: str, write: Callable[[bytes], object], *, xattr: str) -> None:
+    """Write a layer's directory, or an overlay's upper one, as a tar; `xattr` is the prefix of its marks.
+
+    Symbolic links are never followed. Raises Conflict if something changes meanwhile, InvalidArgument for
+    what no layer can hold.
+    """
+    _Serializer(write, xattr).run(directory)
+
+
+def measure(directory: str, *, xattr: str) -> Measured:
+    """Return what `write_tar` would write, without keeping it."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    serializer = _Serializer(digest.update, xattr)
+    serializer.run(directory)
+    return Measured(
+        diff_id="sha256:" + digest.hexdigest(), size=serializer.content, tar_size=serializer.written
+    )
+
+
+class _Open:
+    """A folder on the way: its descriptor (-1 while lent back), path, identity, and names still to come."""
+
+    __slots__ = ("file", "identity", "names", "path")
+
+    def __init__(self, file: int, path: bytes, identity: tuple[int, int]) -> None:
+        self.file = file
+        self.path = path
+        self.identity = identity
+        self.names: Iterator[tuple[bytes, bool]] = iter(())
+
+
+class _Serializer:
+    def __init__(self, write: Callable[[bytes], object], xattr: str) -> None:
+        self.content = 0
+        self.written = 0
+        self._write = write
+        self._opaque = os.fsencode(whiteout.opaque_name(xattr))
+        self._foreign = {os.fsencode(xattr + name) for name in ("overlay.redirect", "overlay.metacopy")}
+        self._parts: list[bytes] = []
+        self._waiting = 0
+        self._first_names: dict[tuple[int, int], bytes] = {}
+
+    def run(self, directory: str) -> None:
+        """Write everything below a directory."""
+        try:
+            top = os.open(directory, _FOLDER & ~os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"no such layer directory: {directory}") from None
+        stack: list[_Open] = []
+        try:
+            self._enter(stack, top, b"")
+            while stack:
+                self._step(stack)
+        finally:
+            for folder in stack:
+                if folder.file >= 0:
+                    os.close(folder.file)
+        self._put(tar.END)
+        self._flush()
+
+    def _step(self, stack: list[_Open]) -> None:
+        """Write the next name of the innermost folder, or leave the folder."""
+        folder = stack[-1]
+        for name, deletion in folder.names:
+            path = folder.path + name
+            if deletion:
+                self._mark(folder.path + whiteout.PREFIX + name)
+                continue
+            if name.startswith(whiteout.PREFIX):
+                raise InvalidArgument(
+                    f"{tar.show(path)} cannot be kept in a layer: names that begin with .wh. mark deletions"
+                )
+            if len(path) >= _NAME_MAX:
+                raise InvalidArgument(
+                    f"{tar.show(path[:80])}... cannot be kept in a layer: its name is too long"
+                )
+            try:
+                inner = self._entry(folder.file, name, path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise Conflict(f"{tar.show(path)} changed while it was read") from error
+            if inner >= 0:
+                self._enter(stack, inner, path + b"/")
+                return
+        self._leave(stack)
+
+    def _enter(self, stack: list[_Open], file: int, path: bytes) -> None:
+        status = os.fstat(file)
+        folder = _Open(file, path, (status.st_dev, status.st_ino))
+        # A tree may be deeper than a process may have files open: the way back up is "..".
+        if len(stack) >= _OPEN_FOLDERS:
+            os.close(stack[-1].file)
+            stack[-1].file = -1
+        stack.append(folder)
+        names = attributes.names(file)
+        kept = self._attributes(file, names, path)
+        mode = stat.S_IMODE(status.st_mode)
+        if path or mode != 0o755 or status.st_uid or status.st_gid or kept:
+            entry = Entry(path or b"./", tar.FOLDER, mode=mode, uid=status.st_uid, gid=status.st_gid)
+            entry.mtime = status.st_mtime_ns if path else 0
+            entry.xattrs = kept
+            self._put(tar.encode(entry))
+        if self._opaque in names and os.getxattr(file, self._opaque) == b"y":
+            self._mark(path + whiteout.OPAQUE)
+        folder.names = iter(_listing(file))
+
+    @staticmethod
+    def _leave(stack: list[_Open]) -> None:
+        folder = stack.pop()
+        if stack and stack[-1].file < 0:
+            above = os.open("..", _FOLDER, dir_fd=folder.file)
+            stack[-1].file = above
+            status = os.fstat(above)
+            if (status.st_dev, status.st_ino) != stack[-1].identity:
+                os.close(folder.file)
+                raise Conflict(f"{tar.show(folder.path)} was moved while it was read")
+        os.close(folder.file)
+
+    def _entry(self, parent: int, name: bytes, path: bytes) -> int:
+        """Write one entry; a folder is opened and returned instead, -1 for anything else."""
+        status = os.lstat(name, dir_fd=parent)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            return os.open(name, _FOLDER, dir_fd=parent)
+        if kind == stat.S_IFSOCK:
+            return -1
+        entry = Entry(path, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid)
+        entry.mtime = status.st_mtime_ns
+        if status.st_nlink > 1:
+            identity = status.st_dev, status.st_ino
+            first = self._first_names.setdefault(identity, path)
+            if first is not path:
+                entry.kind = tar.LINK
+                entry.link = first
+                self._put(tar.encode(entry))
+                return -1
+        if kind == stat.S_IFREG:
+            self._file(parent, name, entry, status)
+            return -1
+        entry.kind = _KINDS[kind]
+        if kind == stat.S_IFLNK:
+            entry.link = os.readlink(name, dir_fd=parent)
+        elif kind != stat.S_IFIFO:
+            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        self._put(tar.encode(entry))
+        return -1
+
+    def _file(self, parent: int, name: bytes, entry: Entry, status: os.stat_result) -> None:
+        file = os.open(name, _FILE, dir_fd=parent)
+        try:
+            if not os.path.samestat(os.fstat(file), status):
+                raise Conflict(f"{entry.text} changed while it was read")
+            entry.xattrs = self._attributes(file, attributes.names(file), entry.path)
+            left = entry.size = status.st_size
+            self.content += left
+            self._put(tar.encode(entry))
+            while left:
+                data = os.read(file, min(left, _READ))
+                if not data:
+                    raise Conflict(f"{entry.text} became shorter while it was read")
+                left -= len(data)
+                self._put(data)
+            if padding := -entry.size % tar.BLOCK:
+                self._put(tar.ZEROS[:padding])
+        finally:
+            os.close(file)
+
+    def _attributes(self, file: int, names: list[bytes], path: bytes) -> dict[bytes, bytes] | None:
+        if not names:
+            return None
+        if not self._foreign.isdisjoint(names):
+            raise Unsupported(
+                f"{tar.show(path)} refers to the layers below by an overlay attribute",
+                hint="mount with redirect_dir=off,metacopy=off",
+            )
+        return attributes.read(file, names)
+
+    def _mark(self, name: bytes) -> None:
+        self._put(tar.encode(Entry(name, mode=0o600)))
+
+    def _put(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._waiting += len(data)
+        if self._waiting >= _READ:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.written += self._waiting
+        self._waiting = 0
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        if data:
+            self._write(data)
+
+
+def _listing(folder: int) -> list[tuple[bytes, bool]]:
+    """Return a folder's names in the order of the format, each with whether it marks a deletion."""
+    names = []
+    with os.scandir(folder) as listing:
+        for child in listing:
+            # The kind comes with the name; only what may be a device is looked at.
+            plain = child.is_file(follow_symlinks=False) or child.is_dir(follow_symlinks=False)
+            deletion = not (plain or child.is_symlink()) and whiteout.is_whiteout(
+                child.stat(follow_symlinks=False)
+            )
+            names.append((not deletion, os.fsencode(child.name)))
+    names.sort()
+    return [(name, not kept) for kept, name in names]

@@ -1,0 +1,453 @@
+"""Entries become files below the current directory of a process that has confined itself (see worker).
+
+All paths are relative bytes. Being confined is the caller's part; being right is this one's: what stands
+in the way is replaced, missing folders are made, and what overlayfs needs of a layer is marked.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+
+from tiffin.errors import Corrupt, Forbidden, StorageFull, TiffinError, Unavailable
+from tiffin.layer import attributes, sparse, tar, whiteout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from tiffin.layer.limits import Limits
+    from tiffin.layer.lower import Lower
+    from tiffin.layer.reader import TarReader
+    from tiffin.layer.tar import Entry
+
+    Made = TypeVar("Made")
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ID_END = 0xFFFFFFFF  # the last 32-bit id means "leave it"
+# Beyond this a time says nothing, and the kernel's calls overflow; docker writes 0 as well.
+_TIME_END = (1 << 35) * tar.SECOND
+_PERMANENT = {
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+    errno.EROFS: StorageFull,
+    errno.EPERM: Forbidden,
+    errno.EACCES: Forbidden,
+    errno.EIO: Unavailable,
+    errno.ENOMEM: Unavailable,
+    errno.EMFILE: Unavailable,
+    errno.ENFILE: Unavailable,
+}
+
+
+class MissingTarget(Corrupt):
+    """A hard link to what this layer doesn't hold; with its parents as `lower` it may work."""
+
+
+def explain(error: OSError) -> TiffinError:
+    """Translate what the kernel said about an entry into an outcome."""
+    number = error.errno or 0
+    return _PERMANENT.get(number, Corrupt)((error.strerror or str(error)).lower())
+
+
+class Unpacker:
+    """Puts entries into the current directory. `finish` must follow the last `add`.
+
+    With `whiteouts`, names that begin with `.wh.` become overlayfs's marks; without, they are names, and
+    the owner and mode of what exists already is never inherited.
+    """
+
+    def __init__(
+        self,
+        reader: TarReader,
+        *,
+        xattr: str,
+        whiteouts: bool,
+        limits: Limits,
+        lower: Lower | None = None,
+    ) -> None:
+        """Unpack what `reader` hands out."""
+        self.entries = 0
+        self.size = 0
+        self._reader = reader
+        self._xattr = xattr
+        self._whiteouts = whiteouts
+        self._limits = limits
+        self._lower = lower
+        self._folders: dict[bytes, tuple[Entry, bool]] = {}
+        self._implied: dict[bytes, None] = {}
+        self._pending: list[Entry] = []
+        self._aufs_links = False
+        self._base = b""
+        self._makers: dict[bytes, Callable[[Entry, bytes], None]] = {
+            tar.REGULAR: self._regular,
+            tar.FOLDER: self._folder,
+            tar.SYMLINK: self._symlink,
+            tar.LINK: self._link,
+            tar.CHARACTER: self._device,
+            tar.BLOCK_DEVICE: self._device,
+            tar.FIFO: self._device,
+        }
+
+    @property
+    def implied(self) -> list[bytes]:
+        """Folders that no entry described, relative to this process's root, parents first."""
+        return sorted(path for path in self._implied if _is_folder(b"/" + path))
+
+    def add(self, entry: Entry) -> None:
+        """Make what an entry says; an error's message names the entry."""
+        try:
+            self._count(entry)
+            path = entry.path
+            if self._whiteouts and b".wh." in path and self._marked(path):
+                return
+            if not path and entry.kind != tar.FOLDER:
+                raise Corrupt("it would replace the top folder")
+            self._makers[entry.kind](entry, path)
+        except TiffinError as error:
+            raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
+        except OSError as error:
+            raise explain(error).at(f"entry {entry.text}") from error
+
+    def finish(self) -> None:
+        """Make the links whose targets came late, then give folders what must come last."""
+        self._late_links()
+        if self._aufs_links:
+            self._clear(whiteout.AUFS_LINKS)
+        # Setting a group's bit or a default ACL early would let files inherit it; times come last anyway.
+        for path, (entry, existed) in reversed(self._folders.items()):
+            try:
+                self._settle_folder(path, entry, existed=existed)
+            except TiffinError as error:
+                raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
+            except OSError as error:
+                raise explain(error).at(f"entry {entry.text}") from error
+        for path in self.implied:
+            os.utime(b"/" + path, ns=(0, 0), follow_symlinks=False)
+
+    def enter(self, folder: bytes) -> None:
+        """Put all entries below a folder of the root, made if need be; call it before the first `add`."""
+        self.ensure(folder)
+        os.chdir(folder)
+        self._base = os.getcwdb().lstrip(b"/") + b"/"
+
+    def ensure(self, folder: bytes) -> None:
+        """Make a folder and those above it, through symbolic links, as docker does."""
+        made = b""
+        for part in posixpath.realpath(folder).strip(b"/").split(b"/"):
+            made += b"/" + part
+            try:
+                os.mkdir(made, 0o755)
+            except FileExistsError:
+                status = os.lstat(made)
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                if not whiteout.is_whiteout(status):
+                    raise Corrupt(f"{tar.show(made)} is not a folder") from None
+                os.unlink(made)
+                os.mkdir(made, 0o755)
+                whiteout.make_opaque(made, self._xattr)
+            self._implied[made[1:]] = None
+
+    def _count(self, entry: Entry) -> None:
+        self.entries += 1
+        self.size += entry.size
+        limits = self._limits
+        if self.entries > limits.entries:
+            raise Corrupt(f"the archive has more than {limits.entries} entries")
+        if self.size > limits.unpacked_bytes:
+            raise Corrupt(f"the archive's files have more than {limits.unpacked_bytes} bytes")
+        if not (0 <= entry.uid < _ID_END and 0 <= entry.gid < _ID_END):
+            raise Corrupt(f"no such owner: {entry.uid}:{entry.gid}")
+        if not -_TIME_END < entry.mtime < _TIME_END:
+            entry.mtime = 0
+
+    def _regular(self, entry: Entry, path: bytes) -> None:
+        mode = entry.mode
+        try:
+            file = os.open(path, _NEW, mode & 0o777)
+        except OSError:
+            file = self._place(path, lambda: os.open(path, _NEW, mode & 0o777))
+        try:
+            if entry.extents is None:
+                self._write(file, entry.stored)
+            else:
+                self._write_sparse(file, entry, entry.extents)
+            exact = not self._whiteouts
+            if entry.uid or entry.gid or exact:
+                os.fchown(file, entry.uid, entry.gid)
+            if mode & 0o7000 or exact:
+                os.fchmod(file, mode & 0o7777)
+            if entry.xattrs:
+                attributes.write(file, entry.xattrs)
+            os.utime(file, ns=(entry.mtime, entry.mtime))
+        finally:
+            os.close(file)
+
+    def _write(self, file: int, left: int) -> None:
+        piece_of = self._reader.piece
+        while left:
+            piece = piece_of()
+            left -= len(piece)
+            while piece:
+                piece = piece[os.write(file, piece) :]
+
+    def _write_sparse(self, file: int, entry: Entry, extents: list[tuple[int, int]]) -> None:
+        sparse.check(extents, size=entry.size, stored=entry.stored)
+        os.ftruncate(file, entry.size)
+        kept = memoryview(b"")
+        for offset, length in extents:
+            os.lseek(file, offset, os.SEEK_SET)
+            left = length
+            while left:
+                kept = kept or self._reader.piece()
+                written = os.write(file, kept[:left])
+                kept = kept[written:]
+                left -= written
+
+    def _folder(self, entry: Entry, path: bytes) -> None:
+        if not path:
+            # An archive that is added somewhere leaves that folder as it is; a layer describes its root.
+            if self._whiteouts:
+                self._folders[b"."] = entry, True
+            return
+        existed = False
+        mode = entry.mode & 0o1777
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            status = os.lstat(path)
+            existed = stat.S_ISDIR(status.st_mode)
+            if not existed:
+                os.unlink(path)
+                os.mkdir(path, mode)
+                if whiteout.is_whiteout(status):
+                    whiteout.make_opaque(path, self._xattr)
+        except (FileNotFoundError, NotADirectoryError):
+            self._place(path, lambda: os.mkdir(path, mode))
+        if self._implied:
+            self._implied.pop(self._base + path, None)
+        self._folders[path] = entry, existed
+
+    def _settle_folder(self, path: bytes, entry: Entry, *, existed: bool) -> None:
+        if not _is_folder(path):  # a later entry took its place
+            return
+        exact = existed or not self._whiteouts
+        if entry.uid or entry.gid or exact:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.mode & 0o6000 or exact:
+            os.chmod(path, entry.mode & 0o7777)
+        if entry.xattrs:
+            attributes.write(path, entry.xattrs)
+        os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def _symlink(self, entry: Entry, path: bytes) -> None:
+        if not entry.link:
+            raise Corrupt("a symbolic link to nothing")
+        try:
+            os.symlink(entry.link, path)
+        except OSError:
+            self._place(path, lambda: os.symlink(entry.link, path))
+        if entry.uid or entry.gid or not self._whiteouts:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def _device(self, entry: Entry, path: bytes) -> None:
+        mode, device = entry.mode & 0o777, 0
+        if entry.kind == tar.FIFO:
+            mode |= stat.S_IFIFO
+        else:
+            mode |= stat.S_IFCHR if entry.kind == tar.CHARACTER else stat.S_IFBLK
+            if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):
+                raise Corrupt(f"no such device: {entry.major}:{entry.minor}")
+            device = os.makedev(entry.major, entry.minor)
+            if entry.kind == tar.CHARACTER and not device:
+                raise Corrupt("the character device 0:0 is overlayfs's mark for a deleted file")
+        self._place(path, lambda: os.mknod(path, mode, device))
+        if entry.uid or entry.gid or not self._whiteouts:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.mode & 0o7000:
+            os.chmod(path, entry.mode & 0o7777)
+        if entry.xattrs:
+            attributes.write(path, entry.xattrs)
+        os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def _link(self, entry: Entry, path: bytes) -> None:
+        entry.link = target = tar.clean(entry.link)
+        if not self._try_link(target, path):
+            self._pending.append(entry)
+
+    def _try_link(self, target: bytes, path: bytes) -> bool:
+        """Link, or tell that there is no target yet."""
+        try:
+            status = os.lstat(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if whiteout.is_whiteout(status):
+            return False
+        if stat.S_ISDIR(status.st_mode):
+            raise Corrupt(f"a hard link to the folder {tar.show(target)}")
+        try:
+            os.link(target, path, follow_symlinks=False)
+        except OSError:
+            try:
+                if os.path.samestat(os.lstat(path), status):
+                    return True
+            except OSError:
+                pass
+            self._place(path, lambda: os.link(target, path, follow_symlinks=False))
+        return True
+
+    def _late_links(self) -> None:
+        """Make the links that stood before their targets, then those into the layers below."""
+        waiting = self._pending
+        while waiting:
+            left = []
+            for entry in waiting:
+                try:
+                    if not self._try_link(entry.link, entry.path):
+                        left.append(entry)
+                except TiffinError as error:
+                    raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
+                except OSError as error:
+                    raise explain(error).at(f"entry {entry.text}") from error
+            if len(left) == len(waiting):
+                self._copy_up(left[0])
+            waiting = left
+
+    def _copy_up(self, entry: Entry) -> None:
+        """Bring a hard link's target up from a layer below, as overlayfs itself would."""
+        found = self._lower.find(entry.link) if self._lower and entry.link else None
+        if found is None:
+            raise MissingTarget(
+                f"entry {entry.text}: hard link to {tar.show(entry.link)}: no such file in this layer",
+                hint="" if self._lower else "it may lie in a layer below",
+            )
+        folder, name, status = found
+        try:
+            copy = tar.Entry(
+                entry.link,
+                mode=stat.S_IMODE(status.st_mode),
+                uid=status.st_uid,
+                gid=status.st_gid,
+                mtime=status.st_mtime_ns,
+                major=os.major(status.st_rdev),
+                minor=os.minor(status.st_rdev),
+            )
+            if stat.S_ISREG(status.st_mode):
+                self._copy_file(folder, name, copy)
+                self.size += status.st_size
+            elif stat.S_ISLNK(status.st_mode):
+                copy.link = os.readlink(name, dir_fd=folder)
+                self._symlink(copy, copy.path)
+            else:
+                kinds = {stat.S_IFCHR: tar.CHARACTER, stat.S_IFBLK: tar.BLOCK_DEVICE}
+                copy.kind = kinds.get(stat.S_IFMT(status.st_mode), tar.FIFO)
+                self._device(copy, copy.path)
+        except OSError as error:
+            raise explain(error).at(f"entry {entry.text}") from error
+        finally:
+            os.close(folder)
+
+    def _copy_file(self, folder: int, name: bytes, copy: Entry) -> None:
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            copy.xattrs = attributes.read(source, attributes.names(source))
+            self._regular(copy, copy.path)
+            target = os.open(copy.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                while os.sendfile(target, source, None, 1 << 24):
+                    pass
+                if copy.mode & 0o7000:  # writing takes these bits and capabilities away
+                    os.fchmod(target, copy.mode)
+                if copy.xattrs:
+                    attributes.write(target, copy.xattrs)
+                os.utime(target, ns=(copy.mtime, copy.mtime))
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def _marked(self, path: bytes) -> bool:
+        """Deal with a path that has a `.wh.` name in it; tell whether nothing else is to be done."""
+        folder, _, name = path.rpartition(b"/")
+        if path.startswith(whiteout.AUFS_LINKS):
+            self._aufs_links = True
+            return False
+        for part in folder.split(b"/"):
+            if part.startswith(whiteout.AUFS):
+                return True
+            if part.startswith(whiteout.PREFIX):
+                raise Corrupt("it lies below a name that marks a deletion")
+        if not name.startswith(whiteout.PREFIX):
+            return False
+        if name == whiteout.OPAQUE:
+            if folder:
+                try:
+                    whiteout.make_opaque(folder, self._xattr)
+                except (FileNotFoundError, NotADirectoryError):
+                    self.ensure(folder)
+                    whiteout.make_opaque(folder, self._xattr)
+            else:
+                whiteout.make_opaque(b".", self._xattr)
+        elif not name.startswith(whiteout.AUFS):
+            self._delete(folder + b"/" + whiteout.target(name) if folder else whiteout.target(name))
+        return True
+
+    def _delete(self, path: bytes) -> None:
+        """Mark a name as deleted below; what this very layer has under the name stays (layer.md)."""
+        try:
+            whiteout.make_whiteout(path)
+        except FileExistsError:
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                whiteout.make_opaque(path, self._xattr)
+        except (FileNotFoundError, NotADirectoryError):
+            self.ensure(path.rpartition(b"/")[0])
+            whiteout.make_whiteout(path)
+
+    def _place(self, path: bytes, make: Callable[[], Made]) -> Made:
+        """Make something new at a path, after removing what is there and making the folders above."""
+        try:
+            return make()
+        except FileExistsError:
+            self._clear(path)
+        except (FileNotFoundError, NotADirectoryError):
+            parent = path.rpartition(b"/")[0]
+            if not parent:
+                raise
+            self.ensure(parent)
+        return make()
+
+    def _clear(self, path: bytes) -> None:
+        """Remove what a later entry replaces, whatever it is."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError:
+            pass
+        else:
+            return
+        waiting = [path]
+        emptied = []
+        while waiting:
+            folder = waiting.pop()
+            emptied.append(folder)
+            with os.scandir(folder) as listing:
+                for child in listing:
+                    if child.is_dir(follow_symlinks=False):
+                        waiting.append(child.path)
+                    else:
+                        os.unlink(child.path)
+        for folder in reversed(emptied):
+            os.rmdir(folder)
+
+
+def _is_folder(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

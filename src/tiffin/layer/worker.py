@@ -1,0 +1,133 @@
+"""The process that unpacks one archive: `python -I -S worker.py IMPORT_PATHS REQUEST` (see apply).
+
+It reads the archive from descriptor 0, imports all it will need, makes the destination its root, and
+only then looks at the first entry. It writes one line of JSON to descriptor 1. Nobody else's data is
+reachable from here: an entry's name can lead nowhere but into the destination.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    sys.path += sys.argv[1].split("\n")
+
+import hashlib
+import os
+import select
+
+from tiffin.errors import Corrupt, Interrupted, TiffinError
+from tiffin.layer.compression import HEAD, Decompressor, sniff
+from tiffin.layer.limits import Limits
+from tiffin.layer.lower import Lower
+from tiffin.layer.reader import TarReader
+from tiffin.layer.unpack import Unpacker, explain
+from tiffin.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_READ = 1 << 18
+_RATIO_FROM = 1 << 34
+
+
+class Source:
+    """The archive as read from descriptor 0: unpacked pieces, both digests, both sizes."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Read the beginning and recognise the compression (which imports what unpacks it)."""
+        self.packed = hashlib.sha256()
+        self.unpacked = hashlib.sha256()
+        self.packed_size = 0
+        self.unpacked_size = 0
+        self._limits = limits
+        self._first = b""
+        while len(self._first) < HEAD and (data := os.read(0, _READ)):
+            self._first += data
+        self.kind = sniff(self._first)
+        self._decompressor = Decompressor(self.kind)
+        self._pieces = self._stream()
+        self._caller = select.poll()
+        self._caller.register(1, 0)
+
+    def chunk(self) -> bytes:
+        """Return the next unpacked bytes, b"" at the end."""
+        return next(self._pieces, b"")
+
+    def _stream(self) -> Iterator[bytes]:
+        data = self._first
+        while data:
+            self.packed.update(data)
+            self.packed_size += len(data)
+            for piece in self._decompressor.pieces(data):
+                self.unpacked.update(piece)
+                self.unpacked_size += len(piece)
+                self._check()
+                yield piece
+            # Whoever wanted this is gone when nobody reads descriptor 1 any more.
+            if self._caller.poll(0):
+                raise Interrupted("extraction: the caller is gone")
+            data = os.read(0, _READ)
+        if self.packed_size:
+            self._decompressor.finish()
+
+    def _check(self) -> None:
+        size, limits = self.unpacked_size, self._limits
+        if size > limits.unpacked_bytes:
+            raise Corrupt(f"the archive unpacks to more than {limits.unpacked_bytes} bytes")
+        if size > _RATIO_FROM and size > limits.ratio * self.packed_size:
+            raise Corrupt(f"the archive unpacks to more than {limits.ratio} times its size")
+
+
+def unpack(request: dict[str, Any]) -> dict[str, Any]:
+    """Confine this process, unpack, and return the fields of an Applied."""
+    limits = Limits(**request["limits"])
+    lower = Lower(request["lower"], request["xattr"]) if request["lower"] else None
+    source = Source(limits)
+    reader = TarReader(source.chunk, name_max=limits.name_length)
+    os.chroot(request["destination"])
+    os.chdir("/")
+    os.umask(0)
+    unpacker = Unpacker(
+        reader, xattr=request["xattr"], whiteouts=request["whiteouts"], limits=limits, lower=lower
+    )
+    if inside := os.fsencode(request["inside"]).strip(b"/"):
+        unpacker.enter(inside)
+    add, following = unpacker.add, reader.next
+    while entry := following():
+        add(entry)
+    reader.drain()
+    unpacker.finish()
+    return {
+        "diff_id": "sha256:" + source.unpacked.hexdigest(),
+        "digest": "sha256:" + source.packed.hexdigest(),
+        "size": unpacker.size,
+        "entries": unpacker.entries,
+        "compressed_size": source.packed_size,
+        "tar_size": source.unpacked_size,
+        "compression": source.kind,
+        "implied": [os.fsdecode(path) for path in unpacker.implied],
+    }
+
+
+def main(request: str) -> None:
+    """Do what one request says and report it, whatever happens."""
+    try:
+        report = unpack(jsontext.load_object(request))
+    except TiffinError as error:
+        report = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    except OSError as error:
+        outcome = explain(error)
+        report = {"error": type(outcome).__name__, "message": outcome.message, "hint": ""}
+    except MemoryError:
+        report = {"error": "Corrupt", "message": "out of memory", "hint": ""}
+    line = jsontext.dumps(report).encode("utf-8", "surrogateescape") + b"\n"
+    while line:
+        line = line[os.write(1, line) :]
+
+
+if __name__ == "__main__":
+    main(sys.argv[2])
+    os._exit(0)
