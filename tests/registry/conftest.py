@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import DockerRegistry
+from tests.registry.parts import QUICK
+from tests.servers import Asked, DockerRegistry, Reply, ScriptedServer
+from tiffin.registry.client import Repository
 from tiffin.settings import ROOT, Settings
+from tiffin.spec.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.registry.parts import Script, Serve
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +43,23 @@ def settings(tmp_path: object) -> Settings:
         docker_config=f"{tmp_path}/docker",
         environment={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
     )
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Serve]:
+    """Start a scripted registry; return a client of its repository `shop`, and it."""
+    started: list[tuple[Repository, ScriptedServer]] = []
+
+    def start(script: Script) -> tuple[Repository, ScriptedServer]:
+        def answer(asked: Asked) -> Reply:
+            return Reply(200) if asked.path == "/v2/" else script(asked)
+
+        server = ScriptedServer(answer)
+        client = Repository(Reference.parse(f"{server.host}/shop:1"), settings, limits=QUICK)
+        started.append((client, server))
+        return client, server
+
+    yield start
+    for client, server in started:
+        client.close()
+        server.close()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.registry.parts import PATIENT, described, no_progress, read_all
 from tiffin.errors import Corrupt, NotFound, Unauthorized
 from tiffin.registry.client import Repository, check_login
 from tiffin.registry.credentials import Credential, Credentials
-from tiffin.registry.transport import Limits
-from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
-from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.manifest import Manifest
 from tiffin.spec.reference import Reference
 
@@ -24,32 +21,19 @@ if TYPE_CHECKING:
 
     from tests.servers import DockerRegistry
     from tiffin.settings import Settings
-    from tiffin.spec.blob import BlobReader
+    from tiffin.spec.descriptor import Descriptor
 
-QUICK = Limits(attempts=3, pause=0.01, silence=5)
 BIG = os.urandom(5 << 20)
-
-
-def blob(data: bytes, media_type: str = mediatype.OCI_LAYER) -> Descriptor:
-    return Descriptor(media_type=media_type, digest=digests.of(data), size=len(data))
-
-
-def no_progress(_count: int) -> None:
-    pass
-
-
-def read_all(reader: BlobReader) -> bytes:
-    return b"".join(iter(functools.partial(reader.read, 100_000), b""))
 
 
 def push_image(repository: Repository, layer: bytes, *tags: str) -> tuple[Descriptor, Manifest]:
     config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
     for data, kind in ((config, mediatype.OCI_CONFIG), (layer, mediatype.OCI_LAYER)):
-        repository.put_blob(blob(data, kind), io.BytesIO(data), no_progress)
-    manifest = Manifest.build(blob(config, mediatype.OCI_CONFIG), [blob(layer)])
+        repository.put_blob(described(data, kind), io.BytesIO(data), no_progress)
+    manifest = Manifest.build(described(config, mediatype.OCI_CONFIG), [described(layer)])
     for tag in tags:
         repository.put_manifest(manifest.raw, manifest.media_type, tag)
-    return blob(manifest.raw, manifest.media_type), manifest
+    return described(manifest.raw, manifest.media_type), manifest
 
 
 @pytest.fixture
@@ -57,7 +41,7 @@ def shop(
     registry: DockerRegistry, settings: Settings, request: pytest.FixtureRequest
 ) -> Iterator[Repository]:
     name = f"{registry.host}/{request.node.name.replace('_', '-')[:80].rstrip('-')}:1"
-    with Repository(Reference.parse(name), settings, limits=QUICK) as repository:
+    with Repository(Reference.parse(name), settings, limits=PATIENT) as repository:
         yield repository
 
 
@@ -74,9 +58,9 @@ def test_a_blob_comes_back_whole_and_from_an_offset(shop: Repository) -> None:
     """A blob can be read from any offset on, to its end."""
     push_image(shop, BIG, "1")
     with pytest.raises(NotFound, match="blob unknown"):
-        shop.open_blob(blob(b"never seen"))
+        shop.open_blob(described(b"never seen"))
     for offset in (0, 1, 4 << 20, len(BIG) - 1, len(BIG)):
-        reader = shop.open_blob(blob(BIG), offset)
+        reader = shop.open_blob(described(BIG), offset)
         assert read_all(reader) == BIG[offset:]
         assert reader.read(1) == b""
 
@@ -84,10 +68,10 @@ def test_a_blob_comes_back_whole_and_from_an_offset(shop: Repository) -> None:
 def test_has_blob_knows_blobs_and_manifests(shop: Repository) -> None:
     """HEAD tells what is there, for blobs and for manifests."""
     descriptor, _ = push_image(shop, b"here", "1")
-    assert shop.has_blob(blob(b"here"))
+    assert shop.has_blob(described(b"here"))
     assert shop.has_blob(descriptor)
-    assert not shop.has_blob(blob(b"not here"))
-    assert not shop.has_blob(blob(b"no manifest", mediatype.OCI_MANIFEST))
+    assert not shop.has_blob(described(b"not here"))
+    assert not shop.has_blob(described(b"no manifest", mediatype.OCI_MANIFEST))
 
 
 def test_upload_exists_mounts_or_pushes(
@@ -103,34 +87,34 @@ def test_upload_exists_mounts_or_pushes(
             return io.BytesIO(b"wandering")
 
     there = Reference.parse(f"{registry.host}/other/place")
-    with Repository(there, settings, limits=QUICK) as other:
-        assert shop.upload(blob(b"wandering"), Source(), no_progress) == "pushed"
-        assert shop.upload(blob(b"wandering"), Source(), no_progress) == "exists"
+    with Repository(there, settings, limits=PATIENT) as other:
+        assert shop.upload(described(b"wandering"), Source(), no_progress) == "pushed"
+        assert shop.upload(described(b"wandering"), Source(), no_progress) == "exists"
         names = ("elsewhere.example/x", f"{registry.host}/nobody/here", shop.reference.name)
-        assert other.upload(blob(b"wandering"), Source(), no_progress, mount_from=names) == "mounted"
+        assert other.upload(described(b"wandering"), Source(), no_progress, mount_from=names) == "mounted"
         assert Source.opened == 1
         # A mount that the registry answers with a session: that session takes the bytes.
-        assert not other.mount_blob(blob(b"fresh"), f"{registry.host}/nobody/here")
-        other.put_blob(blob(b"fresh"), io.BytesIO(b"fresh"), no_progress)
-        assert other.has_blob(blob(b"fresh"))
+        assert not other.mount_blob(described(b"fresh"), f"{registry.host}/nobody/here")
+        other.put_blob(described(b"fresh"), io.BytesIO(b"fresh"), no_progress)
+        assert other.has_blob(described(b"fresh"))
 
 
 def test_progress_counts_every_byte_once(shop: Repository) -> None:
     """The sum of what progress is told is the blob's size."""
     counted: list[int] = []
-    shop.put_blob(blob(BIG), io.BytesIO(BIG), counted.append)
+    shop.put_blob(described(BIG), io.BytesIO(BIG), counted.append)
     assert sum(counted) == len(BIG)
 
 
 def test_a_source_with_other_bytes_is_refused_by_both_ends(shop: Repository) -> None:
     """Bytes that do not match their descriptor never become a blob of the registry."""
     with pytest.raises(Corrupt, match="not of 5 bytes"):
-        shop.put_blob(blob(b"right"), io.BytesIO(b"too long"), no_progress)
+        shop.put_blob(described(b"right"), io.BytesIO(b"too long"), no_progress)
     with pytest.raises(Corrupt, match="not of 5 bytes"):
-        shop.put_blob(blob(b"right"), io.BytesIO(b"shor"), no_progress)
+        shop.put_blob(described(b"right"), io.BytesIO(b"shor"), no_progress)
     with pytest.raises(Exception, match="digest"):
-        shop.put_blob(blob(b"right"), io.BytesIO(b"wrong"), no_progress)
-    assert not shop.has_blob(blob(b"right"))
+        shop.put_blob(described(b"right"), io.BytesIO(b"wrong"), no_progress)
+    assert not shop.has_blob(described(b"right"))
 
 
 def test_a_missing_tag_names_those_that_exist(shop: Repository) -> None:
@@ -146,7 +130,7 @@ def test_a_missing_tag_names_those_that_exist(shop: Repository) -> None:
 
 def test_a_missing_repository_says_so(registry: DockerRegistry, settings: Settings) -> None:
     """Asking a repository that does not exist is NotFound, without a made-up tag list."""
-    with Repository(Reference.parse(f"{registry.host}/nobody/home"), settings, limits=QUICK) as repository:
+    with Repository(Reference.parse(f"{registry.host}/nobody/home"), settings, limits=PATIENT) as repository:
         with pytest.raises(NotFound, match=r"manifest for .*/nobody/home:latest not found: manifest unknown"):
             repository.resolve()
         with pytest.raises(NotFound, match=r"repository .*/nobody/home not found: name unknown"):
@@ -162,7 +146,7 @@ def test_tags_are_listed(shop: Repository) -> None:
 def test_without_a_login_the_registry_refuses(private_registry: DockerRegistry, settings: Settings) -> None:
     """A registry with a password says so in docker's words, and the hint names the login."""
     reference = Reference.parse(f"{private_registry.host}/shop:1")
-    with Repository(reference, settings, limits=QUICK) as repository:
+    with Repository(reference, settings, limits=PATIENT) as repository:
         with pytest.raises(Unauthorized) as caught:
             repository.resolve()
         assert caught.value.message == "no basic auth credentials"
@@ -172,20 +156,20 @@ def test_without_a_login_the_registry_refuses(private_registry: DockerRegistry, 
 def test_a_stored_login_opens_the_registry(private_registry: DockerRegistry, settings: Settings) -> None:
     """What login stores is what pull and push use."""
     good = Credential(username="ann", password="se:cret")
-    assert check_login(private_registry.host, good, settings, limits=QUICK) == good
+    assert check_login(private_registry.host, good, settings, limits=PATIENT) == good
     Credentials(settings).store(private_registry.host, good)
     reference = Reference.parse(f"{private_registry.host}/shop:1")
-    with Repository(reference, settings, limits=QUICK) as repository:
+    with Repository(reference, settings, limits=PATIENT) as repository:
         descriptor, _ = push_image(repository, BIG, "1")
         assert repository.resolve()[0] == descriptor
-        assert repository.open_blob(blob(BIG)).read(10) == BIG[:10]
+        assert repository.open_blob(described(BIG)).read(10) == BIG[:10]
 
 
 def test_a_wrong_password_is_never_shown(private_registry: DockerRegistry, settings: Settings) -> None:
     """A refused login says docker's sentence; the password is in no text of the error."""
     wrong = Credential(username="ann", password="hunter22")
     with pytest.raises(Unauthorized) as caught:
-        check_login(private_registry.host, wrong, settings, limits=QUICK)
+        check_login(private_registry.host, wrong, settings, limits=PATIENT)
     url = f"http://{private_registry.host}/v2/"
     assert caught.value.message == f"login attempt to {url} failed with status: 401 Unauthorized"
     seen = f"{caught.value!r} {caught.value.hint} {caught.value.__cause__!r} {wrong!r}"

@@ -12,12 +12,12 @@ import socket
 import ssl
 import threading
 import time
+from http.client import IncompleteRead
 
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    IncompleteRead,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
@@ -392,11 +392,11 @@ def _dial_trouble(error: Exception, verb: str, host: str, port: int) -> Broken:
         reason = "temporary failure in name resolution" if temporary else "no such host"
         message = f"{verb}: dial tcp: lookup {host}: {reason}"
         return Broken(message, again=temporary, hint="check the registry's name and this machine's DNS")
-    if isinstance(error, ConnectTimeoutError):
-        message = f"{verb}: dial tcp {shown}: i/o timeout"
-        return Broken(message, again=False, hint="check the address, and whether a proxy is needed")
-    message = f"{verb}: dial tcp {shown}: connect: {_cause(error.__cause__ or error)}"
-    return Broken(message, again=False, hint=f"is a registry running at {shown}?")
+    if isinstance(error, NewConnectionError):
+        message = f"{verb}: dial tcp {shown}: connect: {_cause(error.__cause__ or error)}"
+        return Broken(message, again=False, hint=f"is a registry running at {shown}?")
+    message = f"{verb}: dial tcp {shown}: i/o timeout"
+    return Broken(message, again=False, hint="check the address, and whether a proxy is needed")
 
 
 def _tls_trouble(error: SSLError, verb: str, host: str, port: int) -> Broken:
@@ -422,11 +422,11 @@ def _cause(error: BaseException) -> str:
             return "no such host"
         if isinstance(seen, TimeoutError):
             return "i/o timeout"
+        if isinstance(seen, IncompleteRead):
+            return "unexpected EOF"
         arguments = [a for a in getattr(seen, "args", ()) if isinstance(a, BaseException)]
         following = arguments[0] if arguments else (seen.__cause__ if seen else None)
         if following is None or following is seen:
             break
         seen = following
-    if isinstance(error, IncompleteRead):
-        return "unexpected EOF"
     return "EOF" if isinstance(error, ProtocolError) else type(seen).__name__
