@@ -237,9 +237,13 @@ def tree_size(path: str) -> int:
     seen: set[tuple[int, int]] = set()
     total, todo = 0, [path]
     while todo:
+        here = todo.pop()
         try:
-            entries = list(os.scandir(todo.pop()))
-        except (FileNotFoundError, NotADirectoryError):
+            entries = list(os.scandir(here))
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            total += posix.lstat(here).st_size
             continue
         for entry in entries:
             try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import posix
 
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, Corrupt, InvalidArgument, NotFound
 from tiffin.spec import clock, jsontext
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.state import NEVER, ContainerState
@@ -304,10 +304,14 @@ def _facts(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb", buffering=0) as stream:
             raw = stream.read()
-            facts = jsontext.load_object(raw)
-            facts["written"] = posix.fstat(stream.fileno()).st_mtime_ns
+            written = posix.fstat(stream.fileno()).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        facts = jsontext.load_object(raw)
+    except Corrupt:
+        facts = {"status": "running"}  # a power cut emptied it: that run ended then, unseen
+    facts["written"] = written
     return facts
 
 

@@ -350,10 +350,10 @@ class LayerStream:
         self._thread.start()
 
     def _produce(self, folder: str, xattr: str) -> None:
-        from tiffin.layer import diff
+        from tiffin.layer.diff import write_tar
 
         try:
-            diff.write_tar(folder, lambda data: atomic.write_all(self._write_end, data), xattr=xattr)
+            write_tar(folder, lambda data: atomic.write_all(self._write_end, data), xattr=xattr)
         except BrokenPipeError:
             pass  # the reader has seen enough
         except BaseException as error:  # noqa: BLE001 - it is raised again, by the reader

@@ -109,11 +109,11 @@ class Snapshots:
         owner, mode and times of the same folder in the layers below. A layer that is here already is
         kept and the draft dropped. Raises NotFound if the parent is not here.
         """
-        from tiffin.layer import diff  # loads little; the serialiser's version is what is wanted
+        from tiffin.layer.diff import SERIALIZER
 
         chain_id = digests.chain_id(parent, diff_id)
         self._inherit(draft.path, parent, implied)
-        serializer = 0 if foreign else diff.SERIALIZER
+        serializer = 0 if foreign else SERIALIZER
         row = (chain_id, parent, diff_id, size, serializer, time.time_ns())
         try:
             with self._database.transaction():

@@ -1,0 +1,183 @@
+"""fsck: does the disk hold what the rows say? What is found can be put right, as far as that loses nothing.
+
+A repair drops rows of things that are broken (so that a pull or a build makes them again) and files
+that belong to nothing. It never removes the data of a volume, and never a container's own files while
+the container is known.
+"""
+
+from __future__ import annotations
+
+import os
+import posix
+
+from tiffin.errors import Corrupt, NotFound, TiffinError
+from tiffin.spec import clock, jsontext
+from tiffin.spec.descriptor import Descriptor
+from tiffin.spec.value import Value
+from tiffin.store import gc, graph
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiffin.store.store import Store
+
+
+class Finding(Value):
+    """Something wrong. `kind`: database, blob, layer, image, name, container, volume, rubbish."""
+
+    kind: str
+    path: str
+    message: str
+    repaired: bool = False
+
+
+def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Finding]:
+    """Compare rows and files; `deep` reads every blob. With `repair`, put right what can be.
+
+    Images whose parts are broken are dropped by a repair: their names are in the finding. Run it while
+    nothing else works on the store, or findings may be about work in flight.
+    """
+    findings = list(_database(store))
+    if any(finding.kind == "database" for finding in findings):
+        return findings  # nothing that it says can be relied on
+    for examine in (_blobs, _layers, _images, _names, _containers, _volumes):
+        findings += examine(store, repair=repair, deep=deep)
+    for item in gc.plan(store):
+        what = {"layer": "a layer", "blob": "a blob", "folder": "a container's folder"}.get(
+            item.kind, item.kind
+        )
+        findings.append(
+            Finding(kind="rubbish", path=item.path, message=f"{what} that nothing refers to", repaired=repair)
+        )
+    if repair:
+        gc.sweep(store)
+    return findings
+
+
+def _database(store: Store) -> Iterator[Finding]:
+    try:
+        rows = store.database.query("PRAGMA integrity_check")
+    except TiffinError as error:
+        rows = [(error.message,)]
+    for (text,) in rows:
+        if text != "ok":
+            yield Finding(kind="database", path=store.layout.database, message=text)
+
+
+def _blobs(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
+    for digest, size in store.database.query("SELECT digest, size FROM blobs"):
+        path = store.layout.blob(digest)
+        wrong = _wrong_blob(digest, size, path, deep=deep)
+        if not wrong:
+            continue
+        if repair:
+            with store.database.transaction():
+                store.database.execute("DELETE FROM blobs WHERE digest=?", (digest,))
+        yield Finding(kind="blob", path=path, message=f"{digest}: {wrong}", repaired=repair)
+
+
+def _wrong_blob(digest: str, size: int, path: str, *, deep: bool) -> str:
+    try:
+        found = posix.stat(path).st_size
+        if found != size:
+            return f"its file has {found} bytes instead of {size}"
+        if deep:
+            with open(path, "rb") as stream:
+                from tiffin.store.content import VerifiedReader
+
+                reader = VerifiedReader(stream, Descriptor(media_type="", digest=digest, size=size))
+                while reader.read(1 << 20):
+                    pass
+    except FileNotFoundError:
+        return "its file is missing"
+    except Corrupt as error:
+        return error.message.partition(": ")[2]
+    except OSError as error:
+        return f"its file cannot be read: {error.strerror}"
+    return ""
+
+
+def _layers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
+    known = {row[0] for row in store.database.query("SELECT chain_id FROM layers")}
+    for chain_id, parent in store.database.query("SELECT chain_id, parent FROM layers"):
+        path = store.layout.layer(chain_id)
+        if not os.path.isdir(path):
+            wrong = "its folder is missing"
+        elif parent and parent not in known:
+            wrong = f"the layer below it, {parent}, is missing"
+        else:
+            continue
+        if repair:
+            store.database.execute("DELETE FROM layers WHERE chain_id=?", (chain_id,))
+        yield Finding(kind="layer", path=path, message=f"{chain_id}: {wrong}", repaired=repair)
+
+
+def _images(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
+    for record in store.images.list():
+        wrong = ""
+        known = [store.snapshots.has(chain_id) for chain_id in record.layers]
+        if not all(known):
+            wrong = f"layer {record.layers[known.index(False)]} is missing"
+        else:
+            try:
+                store.images.config(record)
+                for part in graph.walk(store.content, record.manifest):
+                    if not store.content.has_blob(part):
+                        wrong = wrong or f"content {part.digest} is missing"
+            except (NotFound, Corrupt) as error:
+                wrong = error.message
+        if not wrong:
+            continue
+        if repair:
+            store.images.remove(record.id, force=True)
+        names = ", ".join(record.tags) or "no name"
+        message = f"{record.id} ({names}): {wrong}"
+        yield Finding(kind="image", path=store.layout.database, message=message, repaired=repair)
+
+
+def _names(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
+    for table, column in (("names", "name"), ("digests", "reference")):
+        for name, image in store.database.query(f"SELECT {column}, image FROM {table}"):  # noqa: S608 - constants
+            if store.database.one("SELECT 1 FROM images WHERE id=?", (image,)):
+                continue
+            if repair:
+                store.database.execute(f"DELETE FROM {table} WHERE image=?", (image,))  # noqa: S608 - constants
+            message = f"{name} names an image that is not here"
+            yield Finding(kind="name", path=store.layout.database, message=message, repaired=repair)
+
+
+def _containers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
+    for record in store.containers.list():
+        path = store.layout.container(record.id)
+        missing = [chain_id for chain_id in record.layers if not store.snapshots.has(chain_id)]
+        if missing:
+            message = f"{record.name}: layer {missing[0]} is missing; it cannot start until its image is back"
+            yield Finding(kind="container", path=path, message=message)
+        if os.path.isdir(f"{path}/upper"):
+            continue
+        fixed = repair and not missing
+        if fixed:
+            store.snapshots.prepare(record.id, record.layers)
+        message = f"{record.name}: its folder is missing, and what it had written with it"
+        yield Finding(kind="container", path=path, message=message, repaired=fixed)
+
+
+def _volumes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
+    known = {record.name for record in store.volumes.list()}
+    for name in sorted(known):
+        path = store.layout.volume_data(name)
+        if not os.path.isdir(path):
+            if repair:
+                store.volumes.ensure(name)
+            message = f"{name}: its folder is missing, and what was in it"
+            yield Finding(kind="volume", path=path, message=message, repaired=repair)
+    for name in sorted(posix.listdir(store.layout.volumes)):
+        if name in known or not os.path.isdir(store.layout.volume_data(name)):
+            continue
+        if repair:
+            row = (name, clock.now(), 0, jsontext.dumps({}), jsontext.dumps({}))
+            store.database.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?, ?)", row)
+        message = f"{name}: a volume's folder without a record"
+        path = store.layout.volume_data(name)
+        yield Finding(kind="volume", path=path, message=message, repaired=repair)
