@@ -220,10 +220,10 @@ class Registry:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
+        storage = f"storage: {{filesystem: {{rootdirectory: {self.folder}/data}}}}"
         write(
             f"{self.folder}/config.yml",
-            "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-            f"storage: {{filesystem: {{rootdirectory: {self.folder}/data}}}}\nhttp: {{addr: '{self.address}'}}\n",
+            f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: '{self.address}'}}\n",
         )
         with open(f"{self.folder}/log", "wb") as log:
             command = ["docker-registry", "serve", f"{self.folder}/config.yml"]
