@@ -198,12 +198,16 @@ class Containers:
 
         The row goes first: what a kill leaves after that is a folder without a row, which gc removes.
         """
+        self.forget(container_id)
+        atomic.delete_tree(self._layout.live(container_id))
+        self._snapshots.remove(container_id)
+
+    def forget(self, container_id: str) -> None:
+        """Forget a container only: somebody else removes its folder. Raises NotFound."""
         with self._database.transaction():
             if not self._database.execute("DELETE FROM containers WHERE id=?", (container_id,)):
                 raise no_such_container(container_id)
             self._database.execute("DELETE FROM volume_uses WHERE container=?", (container_id,))
-        atomic.delete_tree(self._layout.live(container_id))
-        self._snapshots.remove(container_id)
 
     # Finding
 

@@ -14,7 +14,7 @@ import time
 
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec import digest as digests
-from tiffin.store import atomic
+from tiffin.store import atomic, mountpoints
 from tiffin.store.overlay import OverlayMount
 
 TYPE_CHECKING = False
@@ -196,6 +196,7 @@ class Snapshots:
         mount = self.mount(key, layers)
         folder = self._layout.container(key)
         try:
+            mountpoints.ensure(self._layout, layers, self._privilege.xattr)
             if not os.path.isdir(folder):
                 posix.mkdir(folder, 0o700)
                 posix.symlink(atomic.owner_tag(), f"{folder}/{OWNER}")
@@ -224,7 +225,7 @@ class Snapshots:
         names = tuple(self._layout.layer_name(chain_id) for chain_id in reversed(layers))
         return OverlayMount(
             base=self._layout.layers,
-            lower=names or (EMPTY_LAYER,),
+            lower=(self._layout.mount_points_name(layers[-1] if layers else ""), *names),
             upper=f"{folder}/upper",
             work=f"{folder}/work",
             target=f"{folder}/rootfs",
