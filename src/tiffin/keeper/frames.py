@@ -34,7 +34,7 @@ Keeper to client:
     F  failed        exit code (1 byte: 125, 126 or 127) and a sentence: it did not start. The last frame.
     O  output        bytes of stdout (or of the terminal).
     E  errors        bytes of stderr.
-    X  exited        exit code (1 byte; 128 + n after signal n) and a byte of bits: 1 killed for want of memory.
+    X  exited        exit code (1 byte; 128 + n after signal n), a byte of bits: 1 killed for want of memory.
     Q  quota         4 bytes: so many bytes of input were taken and may be sent again.
     D  done          to a request.
     N  not done      a sentence saying why.

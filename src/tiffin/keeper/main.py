@@ -74,7 +74,7 @@ def _prepare(channel: int) -> str:
     kernel.hide_unified_cgroups()
     kernel.adopt_orphans()
     try:
-        runtime = oci.find("", "")
+        runtime = oci.find()
     except NotFound:
         return ""
     kernel.bind_read_only(runtime)

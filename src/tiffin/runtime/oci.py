@@ -22,7 +22,7 @@ _DEFAULTS = ("crun", "runc")
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def find(name: str, search_path: str) -> str:
+def find(name: str = "", search_path: str = "") -> str:
     """Return the real path of an OCI runtime given by name or path; "" looks for crun, then runc.
 
     `search_path` is a PATH; the system's own folders are searched too. Raises NotFound, with the
@@ -141,3 +141,19 @@ def _code(text: str) -> int:
     if posix.strerror(13).lower() in text or posix.strerror(21).lower() in text:
         return 126
     return 125
+
+
+def version(path: str) -> str:
+    """Return what a runtime says about itself with `--version`, "" if it says nothing."""
+    output, end = os.pipe2(os.O_CLOEXEC)
+    try:
+        actions = ((os.POSIX_SPAWN_DUP2, end, 1), (os.POSIX_SPAWN_DUP2, end, 2))
+        process = os.posix_spawn(path, [path, "--version"], {"PATH": _FOLDERS}, file_actions=actions)
+    except OSError as error:
+        raise NotFound(f"unknown or invalid runtime name: {path}", hint=str(error.strerror)) from error
+    finally:
+        os.close(end)
+    with open(output, "rb") as stream:
+        text = stream.read(65536)
+    posix.waitpid(process, 0)
+    return text.decode(errors="replace")

@@ -1,0 +1,300 @@
+"""The OCI runtime configuration of a container, with exactly what docker grants by default.
+
+Pure: what it needs of the host comes in as `Machine`, of the store as paths, of the network as a
+namespace's path.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.errors import NotFound
+from tiffin.runtime import devices, limits, seccomp
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from tiffin.runtime.machine import Machine
+    from tiffin.runtime.security import Security
+    from tiffin.runtime.user import User
+    from tiffin.spec.container import ContainerConfig, HostConfig
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INIT = "/sbin/docker-init"
+_OCI_VERSION = "1.0.2"
+_INITS = ("docker-init", "tini-static", "catatonit")
+_INIT_FOLDERS = (
+    "/usr/libexec/docker",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/usr/libexec/podman",
+    "/usr/local/libexec",
+)
+_MASKED = (
+    *("/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"),
+    "/sys/devices/virtual/powercap",
+)
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_CPUS = "/sys/devices/system/cpu"
+# Options of a mount that contradict each other: the last one counts.
+_OPPOSITES = (("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("rw", "ro"), ("sync", "async"))
+
+
+class Bind(Value):
+    """A path of the host (or a volume's data) in the container. `propagation` "" is rprivate."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    recursive: bool = True
+    propagation: str = ""
+
+
+class Tmpfs(Value):
+    """A file system in memory; `options` are added to noexec, nosuid, nodev, and win over them."""
+
+    target: str
+    options: tuple[str, ...] = ()
+
+
+class Network(Value):
+    """`namespace` is a path to join, "" a new one; with `host` there is none and nothing is set in it."""
+
+    host: bool = False
+    namespace: str = ""
+
+
+def generate(  # the parts of one document
+    config: ContainerConfig,
+    host: HostConfig,
+    *,
+    container_id: str,
+    rootfs: str,
+    process_user: User,
+    mounts: Sequence[Bind | Tmpfs],
+    hostname: str,
+    files: str,
+    machine: Machine,
+    security: Security,
+    filter: seccomp.Filter,
+    granted: Sequence[str],
+    network: Network,
+    args: Sequence[str] = (),
+    env: Sequence[str] | None = None,
+    init: str = "",
+    size: tuple[int, int] = (0, 0),
+) -> dict[str, Any]:
+    """Return the content of `config.json`.
+
+    `args` default to entrypoint and cmd, `env` to `environment(...)`; `files` is the folder with hosts,
+    hostname and resolv.conf (see `bundle`), "" for none; `granted` come from `capabilities.granted`,
+    `filter` from `seccomp.choose`, `init` from `find_init`; `size` is rows and columns of the terminal.
+    """
+    privileged = host.privileged
+    process = process_of(
+        config,
+        user=process_user,
+        granted=granted,
+        args=[*((INIT, "--") if init else ()), *(args or config.argv)],
+        env=environment(config, hostname, process_user.home) if env is None else env,
+        security=security,
+        apparmor="" if privileged else machine.apparmor,
+        size=size,
+    )
+    spec: dict[str, Any] = {
+        "ociVersion": _OCI_VERSION,
+        "process": process,
+        "root": {"path": rootfs, "readonly": host.readonly_rootfs},
+        "hostname": hostname,
+        "mounts": _mounts(host, mounts, files, init, machine),
+        "linux": _linux(host, container_id, machine, security, network),
+    }
+    if config.domainname:
+        spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
+    propagation = {m.propagation.removeprefix("r") for m in mounts if isinstance(m, Bind)}
+    if "shared" in propagation or "slave" in propagation:
+        spec["linux"]["rootfsPropagation"] = "shared" if "shared" in propagation else "slave"
+    if filter.profile is not None:
+        spec["linux"]["seccomp"] = filter.profile
+    if filter.compiled:
+        # Ours alone: what a user writes as an annotation never gets here.
+        spec["annotations"] = {seccomp.ANNOTATION: filter.compiled}
+    return spec
+
+
+# --- the process --------------------------------------------------------------------------------
+
+
+def process_of(
+    config: ContainerConfig,
+    *,
+    user: User,
+    granted: Sequence[str],
+    args: Sequence[str],
+    env: Sequence[str],
+    security: Security,
+    apparmor: str = "",
+    size: tuple[int, int] = (0, 0),
+) -> dict[str, Any]:
+    """Return an OCI `process`: of the container itself, and of each exec (`config` says tty and folder).
+
+    Capabilities of a user who isn't root are only the bound of what could be gained.
+    """
+    sets = {"bounding": list(granted)}
+    if user.uid == 0:
+        sets |= {"effective": list(granted), "permitted": list(granted)}
+    process: dict[str, Any] = {
+        "terminal": config.tty,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": list(args),
+        "env": list(env),
+        "cwd": config.working_dir or "/",
+        "capabilities": sets,
+        "noNewPrivileges": security.no_new_privileges,
+    }
+    profile = security.apparmor or apparmor
+    if profile and profile != "unconfined":
+        process["apparmorProfile"] = profile
+    if config.tty and all(size):
+        process["consoleSize"] = {"height": size[0], "width": size[1]}
+    return process
+
+
+def environment(config: ContainerConfig, hostname: str, home: str, extra: Iterable[str] = ()) -> list[str]:
+    """Return a process's environment as docker makes it: nothing of the caller's own gets in.
+
+    PATH, HOSTNAME and TERM (with a terminal) are what is not said, HOME comes from the passwd file; the
+    last of two values counts, and `NAME` without a value takes the variable away.
+    """
+    made = {"PATH": PATH, "HOSTNAME": hostname}
+    if config.tty:
+        made["TERM"] = "xterm"
+    for word in (*config.env, *extra):
+        name, equals, value = word.partition("=")
+        if equals:
+            made[name] = value
+        else:
+            made.pop(name, None)
+    made.setdefault("HOME", home)
+    return [f"{name}={value}" for name, value in made.items()]
+
+
+def find_init() -> str:
+    """Return the host's static init program for `--init`; raise NotFound naming the package."""
+    for name in _INITS:
+        for folder in _INIT_FOLDERS:
+            path = f"{folder}/{name}"
+            if os.access(path, os.X_OK) and os.path.isfile(path):
+                return path
+    message = 'exec: "docker-init": executable file not found in $PATH'
+    raise NotFound(message, hint="--init needs a small init program: apt-get install tini (or catatonit)")
+
+
+# --- mounts -------------------------------------------------------------------------------------
+
+
+def _mount(target: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": source, "options": list(options)}
+
+
+def _mounts(
+    host: HostConfig, mounts: Sequence[Bind | Tmpfs], files: str, init: str, machine: Machine
+) -> list[dict[str, Any]]:
+    """Return all mounts, those above before those below them."""
+    write = "rw" if host.privileged else "ro"
+    safe = ("nosuid", "noexec", "nodev")
+    system = [
+        _mount("/proc", "proc", "proc", *safe),
+        _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        ),
+        _mount("/sys", "sysfs", "sysfs", *safe, write),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", write, *safe),
+        _mount("/dev/mqueue", "mqueue", "mqueue", *safe),
+        _mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", f"size={host.shm_size}"),  # noqa: S108 - in there
+    ]
+    wanted = [_bind(m, machine) if isinstance(m, Bind) else _tmpfs(m) for m in mounts]
+    wanted += [
+        _tmpfs(Tmpfs(target=os.path.normpath(target), options=tuple(filter(None, options.split(",")))))
+        for target, options in host.tmpfs.items()
+    ]
+    targets = {m["destination"] for m in wanted}
+    if files:
+        for name in ("resolv.conf", "hostname", "hosts"):
+            if f"/etc/{name}" not in targets:
+                wanted.append(_mount(f"/etc/{name}", "bind", f"{files}/{name}", "rbind", "rprivate"))
+    if init:
+        wanted.append(_mount(INIT, "bind", init, "bind", "ro", "rprivate"))
+    wanted.sort(key=lambda m: str(m["destination"]).count("/"))
+    return [m for m in system if m["destination"] not in targets] + wanted
+
+
+def _bind(mount: Bind, machine: Machine) -> dict[str, Any]:
+    options = ["rbind" if mount.recursive else "bind", mount.propagation or "rprivate"]
+    if mount.read_only:
+        options.append("ro")
+        # Mounts below it too, as docker does where the kernel can (mount_setattr(2)).
+        options += ["rro"] if mount.recursive and machine.kernel >= (5, 12) else []
+    return _mount(mount.target, "bind", mount.source, *options)
+
+
+def _tmpfs(mount: Tmpfs) -> dict[str, Any]:
+    options = ["noexec", "nosuid", "nodev"]
+    for option in mount.options:
+        pair: tuple[str, ...] = next((p for p in _OPPOSITES if option in p), (option,))
+        key = option.partition("=")[0]
+        options = [o for o in options if o not in pair and not o.startswith(f"{key}=")]
+        options.append(option)
+    return _mount(mount.target, "tmpfs", "tmpfs", *options)
+
+
+# --- linux --------------------------------------------------------------------------------------
+
+
+def _linux(
+    host: HostConfig, container_id: str, machine: Machine, security: Security, network: Network
+) -> dict[str, Any]:
+    namespaces: list[dict[str, str]] = [{"type": name} for name in ("mount", "uts", "pid", "ipc")]
+    if machine.cgroup_version == 2 and not host.privileged:
+        namespaces.append({"type": "cgroup"})
+    if not network.host:
+        namespaces.append(
+            {"type": "network", "path": network.namespace} if network.namespace else {"type": "network"}
+        )
+    linux: dict[str, Any] = {
+        "namespaces": namespaces,
+        "cgroupsPath": cgroup_path(container_id),
+        "sysctl": {} if network.host else dict(_SYSCTLS),
+        "resources": limits.resources(host, machine),
+    }
+    linux["resources"]["devices"] = devices.ALL_RULES if host.privileged else devices.RULES
+    if host.privileged:
+        linux["devices"] = devices.of_host()
+    elif not security.system_paths:
+        linux["maskedPaths"] = [*_MASKED, *_throttles()]
+        linux["readonlyPaths"] = list(_READ_ONLY)
+    return linux
+
+
+def cgroup_path(container_id: str) -> str:
+    """Return where a container's cgroup lies, below the root of each tree."""
+    return f"/tiffin/{container_id}"
+
+
+def _throttles() -> list[str]:
+    """Return the folders that tell how hot the processor is."""
+    try:
+        names = os.listdir(_CPUS)
+    except OSError:
+        return []
+    found = [f"{_CPUS}/{n}/thermal_throttle" for n in sorted(names) if n[:3] == "cpu" and n[3:].isdigit()]
+    return [path for path in found if os.path.exists(path)]
