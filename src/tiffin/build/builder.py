@@ -1,0 +1,499 @@
+"""A build from end to end: plan, stages in order, image.
+
+    built = Builder(store, context, images=..., runner=..., exporter=..., options=...).build()
+
+Only what the target needs is built. Everything a build makes is held by one lease until the exporter
+has named it; drafts of a build that dies are rubbish that gc knows by their owner.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from tiffin.build.cache import Cache, Listing, Result
+from tiffin.build.context import Digests, LayerTree, open_context
+from tiffin.build.copier import Copier
+from tiffin.build.events import (
+    BuildEvent,
+    Exported,
+    FailedStep,
+    PlanMade,
+    Step,
+    StepDone,
+    StepOutput,
+    StepStarted,
+    Warned,
+)
+from tiffin.build.instructions import Copy, Instruction, read
+from tiffin.build.parser import parse, parse_trigger
+from tiffin.build.plan import SCRATCH, StagePlan, plan, unused_arguments
+from tiffin.build.roles import BaseImage, Built, Layer, Options
+from tiffin.build.stage import Outcome, Stage
+from tiffin.errors import (
+    BuildFailed,
+    DockerfileError,
+    InvalidArgument,
+    NotFound,
+    StartFailed,
+    Unsupported,
+)
+from tiffin.spec import clock
+from tiffin.spec.image import ImageConfig
+from tiffin.spec.reference import Reference
+from tiffin.store import atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, BinaryIO
+
+    from tiffin.build.context import Context, Tree
+    from tiffin.build.parser import Statement
+    from tiffin.build.roles import Exporter, ImageResolver, RunRequest, StepRunner
+    from tiffin.spec.platform import Platform
+    from tiffin.store.overlay import Stack
+    from tiffin.store.snapshots import Draft
+    from tiffin.store.store import Store
+
+_TAIL = 1 << 16
+"""How much of a failed RUN's output its error keeps (bytes)."""
+
+
+class Builder:
+    """One build. Stages ask it for everything that is not theirs: files, layers, cache, events."""
+
+    def __init__(
+        self,
+        store: Store,
+        context: Context,
+        *,
+        images: ImageResolver,
+        runner: StepRunner,
+        exporter: Exporter | None = None,
+        options: Options | None = None,
+        progress: Callable[[BuildEvent], None] | None = None,
+    ) -> None:
+        """Read the Dockerfile and plan; raise DockerfileError, InvalidArgument (no such target)."""
+        self.options = options or Options()
+        self.context = context
+        self.xattr = store.settings.privilege.xattr
+        self._store = store
+        self._images = images
+        self._runner = runner
+        self._exporter = exporter
+        self._tell = progress or (lambda _event: None)
+        dockerfile = parse(context.text, context.file)
+        self.plan = plan(
+            dockerfile,
+            build_args=self.options.build_args,
+            target=self.options.target,
+            platform=self.options.platform,
+        )
+        self._cache = Cache(store.buildcache, context.name, enabled=not self.options.no_cache)
+        self._now_ns = _moment(self.options.build_args)
+        self._epoch = "SOURCE_DATE_EPOCH" in self.options.build_args
+        self._stages: dict[int, Stage] = {}
+        self._bases: dict[tuple[str, str], BaseImage] = {}
+        self._digests: dict[str, Digests] = {}
+        self._steps: list[Step] = []
+        self._warnings: list[str] = []
+        self._total = sum(len(self.plan.stages[n].instructions) + 1 for n in self.plan.needed)
+        self._number = 0
+        self._running = 0
+
+    def build(self) -> Built:
+        """Build the target and export it; raise BuildFailed, DockerfileError, NotFound..."""
+        self._tell(PlanMade(total=self._total, stages=len(self.plan.needed)))
+        for line, message in self.plan.warnings:
+            self.warn(message, line)
+        unused = unused_arguments(self.plan.declared, self.options.build_args)
+        if unused:
+            self.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed", 0)
+        with self._store.lease("build"):
+            for index in sorted(self.plan.needed):
+                self._stage(index)
+            stage = self._stage(self.plan.target)
+            config = self._config(stage)
+            image_id = config.id
+            if self._exporter is not None:
+                image_id = self._exporter.export(config, stage.layers)
+        self._tell(Exported(image_id=image_id))
+        return Built(
+            image_id=image_id,
+            config=config,
+            layers=stage.layers,
+            steps=tuple(self._steps),
+            warnings=tuple(self._warnings),
+            platform=stage.platform,
+        )
+
+    def warn(self, message: str, line: int) -> None:
+        """Say something that does not stop the build, once."""
+        if message not in self._warnings:
+            self._warnings.append(message)
+            self._tell(Warned(message=message, line=line))
+
+    # Stages and steps
+
+    def _stage(self, index: int) -> Stage:
+        """Return a built stage, building it (and first what it needs) where it is not yet."""
+        built = self._stages.get(index)
+        if built is not None:
+            return built
+        planned = self.plan.stages[index]
+        if planned.base_stage >= 0:
+            self._stage(planned.base_stage)
+        for instruction in planned.instructions:
+            self._need(instruction)
+        stage = Stage(self, planned.label, planned.platform, self.plan.escape)
+        number = self._next()
+        self._step(number, planned.start, stage, lambda: self._start(planned, stage))
+        for trigger in stage.take_triggers():
+            self._trigger(number, trigger, planned, stage)
+        for instruction in planned.instructions:
+            self._step(self._next(), instruction, stage, partial(stage.run, instruction))
+        self._stages[index] = stage
+        return stage
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _trigger(self, number: int, text: str, planned: StagePlan, stage: Stage) -> None:
+        instruction = read(parse_trigger(text, "\\", f"ONBUILD of {planned.base or planned.label}"))
+        self._need(instruction)
+        self._step(number, instruction, stage, lambda: stage.run(instruction), trigger=True)
+
+    def _need(self, instruction: Instruction) -> None:
+        """Build the stage that an instruction copies from, if it does."""
+        if isinstance(instruction, Copy) and instruction.source:
+            other = self.plan.stage_of(instruction)
+            if other is not None:
+                self._stage(other)
+
+    def _step(
+        self,
+        number: int,
+        instruction: Instruction,
+        stage: Stage,
+        run: Callable[[], Outcome],
+        *,
+        trigger: bool = False,
+    ) -> None:
+        """Run one step, with its events before and after."""
+        statement = instruction.statement
+        self._running = number
+        self._tell(
+            StepStarted(
+                number=number,
+                total=self._total,
+                text=statement.original,
+                line=statement.line,
+                stage=stage.label,
+                trigger=trigger,
+            )
+        )
+        began = time.monotonic()
+        try:
+            outcome = run()
+        except DockerfileError:
+            raise
+        except (InvalidArgument, NotFound) as error:
+            if statement.keyword == "FROM":
+                raise
+            raise statement.error(error.message, hint=error.hint, prefix=False) from error
+        except Unsupported as error:
+            raise error.at(f"{statement.file}:{statement.line}") from None
+        except OSError as error:
+            raise atomic.storage_error(
+                error, f"{statement.file}:{statement.line}: {statement.keyword}"
+            ) from error
+        seconds = time.monotonic() - began
+        layer = outcome.layer
+        size = layer.size if layer is not None else 0
+        self._steps.append(
+            Step(
+                number=number,
+                text=statement.original,
+                line=statement.line,
+                stage=stage.label,
+                cached=outcome.cached,
+                seconds=seconds,
+                size=size,
+                layer=layer is not None,
+                reason=outcome.reason,
+                chain_id=stage.top,
+            )
+        )
+        self._tell(
+            StepDone(
+                number=number,
+                total=self._total,
+                cached=outcome.cached,
+                seconds=seconds,
+                size=size,
+                layer=layer is not None,
+                reason=outcome.reason,
+            )
+        )
+
+    def _start(self, planned: StagePlan, stage: Stage) -> Outcome:
+        """Carry out a FROM."""
+        if planned.base_stage >= 0:
+            stage.inherit(self._stage(planned.base_stage))
+            return Outcome()
+        if planned.base == SCRATCH:
+            return Outcome()
+        base = self._image(planned.base, planned.platform)
+        stage.layers = base.layers
+        stage.config = base.config.config
+        stage.history = list(base.config.history)
+        stage.author = base.config.author
+        stage.platform = base.config.platform
+        return Outcome(cached=not base.fetched, reason="fetched" if base.fetched else "")
+
+    def _image(self, name: str, platform: Platform) -> BaseImage:
+        key = (name, str(platform))
+        if key not in self._bases:
+            reference = str(Reference.parse(name).tagged())
+            self._bases[key] = self._images.resolve(reference, platform, pull=self.options.pull)
+        return self._bases[key]
+
+    # What stages ask for
+
+    def stack(self, layers: tuple[str, ...]) -> Stack:
+        """Return the view through layers (chain ids, bottom first)."""
+        return self._store.stack(layers)
+
+    def source(self, stage: Stage, instruction: Copy) -> tuple[Tree, Digests]:
+        """Return where a COPY reads from, and who knows its files' digests."""
+        if not instruction.source:
+            context = self.context
+            return context.tree, self._digests_of(context.tree.root, lasting=context.lasting)
+        other = self.plan.stage_of(instruction)
+        if other is not None:
+            layers = self._stage(other).chain
+        elif instruction.source == SCRATCH:
+            layers = ()
+        else:
+            image = self._image(instruction.source, stage.platform)
+            layers = tuple(layer.chain_id for layer in image.layers)
+        return LayerTree(self.stack(layers)), self._digests_of(layers[-1] if layers else SCRATCH)
+
+    def _digests_of(self, name: str, *, lasting: bool = True) -> Digests:
+        memo = self._store.buildcache if lasting else None
+        return self._digests.setdefault(name, Digests(memo, name))
+
+    def draft(self) -> Draft:
+        """Return a new draft, to be used as a context manager."""
+        return self._store.snapshots.begin()
+
+    def copier(
+        self,
+        stage: Stage,
+        draft: Draft,
+        *,
+        owner: tuple[int, int] | None = None,
+        mode: Callable[[int], int] | None = None,
+    ) -> Copier:
+        """Return what writes into a draft over a stage's layers."""
+        lower = [self._store.layout.layer(chain_id) for chain_id in reversed(stage.chain)]
+        return Copier(draft.path, lower, xattr=self.xattr, now_ns=self._now_ns, owner=owner, mode=mode)
+
+    def make_step(  # noqa: PLR0917 - a step is its instruction, its ingredients and its maker
+        self,
+        stage: Stage,
+        instruction: Instruction,
+        ingredients: Mapping[str, Any],
+        listing: Listing | None,
+        text: str,
+        write: Callable[[Draft], None],
+    ) -> Outcome:
+        """Find a step's layer in the cache, or let `write` fill a draft and make it one."""
+        if self._epoch:
+            ingredients = {**ingredients, "epoch": self._now_ns}
+
+        def make() -> Draft:
+            draft = self.draft()
+            try:
+                write(draft)
+            except BaseException:
+                draft.discard()
+                raise
+            return draft
+
+        return self._cached(stage, instruction, ingredients, listing, text, make)
+
+    def run_step(
+        self,
+        stage: Stage,
+        instruction: Instruction,
+        request: RunRequest,
+        ingredients: Mapping[str, Any],
+        text: str,
+    ) -> Outcome:
+        """Find a RUN's layer in the cache, or run it."""
+        return self._cached(
+            stage, instruction, ingredients, None, text, lambda: self._run(instruction.statement, request)
+        )
+
+    def _cached(  # noqa: PLR0917 - as above
+        self,
+        stage: Stage,
+        instruction: Instruction,
+        ingredients: Mapping[str, Any],
+        listing: Listing | None,
+        text: str,
+        make: Callable[[], Draft],
+    ) -> Outcome:
+        place = f"{stage.label}\0{instruction.statement.original}"
+        found = self._cache.look(place, ingredients, listing)
+        result, reason = found.result, found.reason
+        if result is not None and not self._store.snapshots.has(result.chain_id):
+            result, reason = None, "its layer is no longer there"
+        if result is not None:
+            layer = Layer(diff_id=result.diff_id, chain_id=result.chain_id, size=result.size)
+            stage.add_layer(layer, text, result.created)
+            return Outcome(layer=layer)
+        layer = self._commit(make(), stage.top)
+        created = clock.from_ns(self._now_ns if self._epoch else time.time_ns())
+        result = Result(diff_id=layer.diff_id, chain_id=layer.chain_id, size=layer.size, created=created)
+        self._cache.put(place, ingredients, listing, result)
+        stage.add_layer(layer, text, created)
+        return Outcome(layer=layer, cached=False, reason=reason)
+
+    def _commit(self, draft: Draft, parent: str) -> Layer:
+        from tiffin.layer import diff
+
+        try:
+            measured = diff.measure(draft.path, xattr=self.xattr)
+            chain_id = self._store.snapshots.commit(
+                draft, parent=parent, diff_id=measured.diff_id, size=measured.size
+            )
+        except BaseException:
+            draft.discard()
+            raise
+        return Layer(diff_id=measured.diff_id, chain_id=chain_id, size=measured.size)
+
+    def _run(self, statement: Statement, request: RunRequest) -> Draft:
+        """Run a command; raise BuildFailed, with the end of what it wrote, unless it ends with 0."""
+        number = self._running
+        tail = bytearray()
+
+        def output(stream: int, data: bytes) -> None:
+            tail.extend(data)
+            del tail[:-_TAIL]
+            self._tell(StepOutput(number=number, stream=stream, data=data))
+
+        try:
+            result = self._runner.run(request, output)
+        except StartFailed as error:
+            raise self._failed(statement, request, error.exit_code, bytes(tail), error.message) from error
+        if result.exit_code or result.draft is None:
+            if result.draft is not None:
+                result.draft.discard()
+            raise self._failed(statement, request, result.exit_code, bytes(tail), "")
+        return result.draft
+
+    def _failed(
+        self, statement: Statement, request: RunRequest, exit_code: int, output: bytes, why: str
+    ) -> BuildFailed:
+        step = FailedStep(
+            number=self._running,
+            total=self._total,
+            text=statement.original,
+            file=statement.file,
+            line=statement.line,
+            end_line=statement.end_line,
+            source=statement.source,
+            exit_code=exit_code,
+            output=output,
+            layers=request.layers,
+            argv=request.argv,
+            env=request.env,
+            user=request.user,
+            cwd=request.cwd,
+        )
+        command = " ".join(request.argv)
+        message = f'process "{command}" did not complete successfully: exit code: {exit_code}'
+        if why:
+            message = f"{message}: {why}"
+        hint = f"{statement.file}:{statement.line}: {statement.original.splitlines()[0]}"
+        return BuildFailed(message, step=step, exit_code=exit_code, hint=hint)
+
+    # The image
+
+    def _config(self, stage: Stage) -> ImageConfig:
+        """Make the image's config; the same build again gives the same bytes, and so the same id."""
+        config = stage.config
+        if self.options.labels:
+            config = config.replace(labels={**config.labels, **self.options.labels})
+        history = stage.history
+        diff_ids = tuple(layer.diff_id for layer in stage.layers)
+        created = clock.from_ns(self._now_ns)
+        if not self._epoch:
+            ingredients = {
+                "kind": "image",
+                "layers": list(diff_ids),
+                "config": config.to_image_json(),
+                "history": [entry.to_json() for entry in history],
+                "platform": str(stage.platform),
+                "author": stage.author,
+            }
+            created = self._cache.moment(ingredients, created)
+        return ImageConfig.build(
+            platform=stage.platform,
+            config=config,
+            diff_ids=diff_ids,
+            history=tuple(entry if entry.created else entry.replace(created=created) for entry in history),
+            created=created,
+            author=stage.author,
+        )
+
+
+def build(
+    store: Store,
+    source: str | BinaryIO | None,
+    *,
+    images: ImageResolver,
+    runner: StepRunner,
+    exporter: Exporter | None = None,
+    dockerfile: bytes | str = b"",
+    file: str = "",
+    options: Options | None = None,
+    progress: Callable[[BuildEvent], None] | None = None,
+) -> Built:
+    """Open a context, build from it, and remove what was unpacked for it; see `open_context`, `Builder`."""
+    drafts: list[Draft] = []
+
+    def workspace() -> str:
+        drafts.append(store.snapshots.begin())
+        return drafts[-1].path
+
+    try:
+        context = open_context(source, workspace=workspace, dockerfile=dockerfile, file=file)
+        builder = Builder(
+            store,
+            context,
+            images=images,
+            runner=runner,
+            exporter=exporter,
+            options=options,
+            progress=progress,
+        )
+        return builder.build()
+    finally:
+        for draft in drafts:
+            draft.discard()
+
+
+def _moment(build_args: Mapping[str, str]) -> int:
+    """Return the moment (ns) that new things are dated with: SOURCE_DATE_EPOCH, or now."""
+    text = build_args.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return time.time_ns()
+    if not text.isascii() or not text.isdigit() or len(text) > 11:
+        message = f"invalid SOURCE_DATE_EPOCH: {text}"
+        raise InvalidArgument(message, hint="it is a number of seconds since 1970")
+    return int(text) * 10**9

@@ -1,0 +1,227 @@
+"""Why a step is cached, or is not: keys made of named ingredients, and their comparison.
+
+A step's ingredients are a small JSON object (parent, instruction, arguments, the digest of a *listing*
+of its input files). The key is their sha256. The listing, one line of fact per file, is kept beside as a
+memo, and so are the ingredients of the last step at the same place of the same Dockerfile: a miss is
+explained by comparing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+
+from tiffin.errors import Corrupt
+from tiffin.spec import jsontext
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Protocol
+
+    from tiffin.build.context import Digests, Entry
+else:
+    Protocol = object
+
+VERSION = 1
+_SHOWN = 3
+
+
+class Hit(Protocol):
+    """A remembered step."""
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What was put."""
+
+
+class StepCache(Protocol):
+    """Where steps are remembered (the store's build cache plays it, and Memo too)."""
+
+    def find(self, key: str) -> Hit | None:
+        """Return the step of a key."""
+
+    def put(self, key: str, ingredients: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Remember a step."""
+
+    def recall(self, key: str) -> bytes | None:
+        """See Memo."""
+
+    def remember(self, key: str, value: bytes) -> None:
+        """See Memo."""
+
+
+class Result(Value):
+    """What a step made: a layer over its parent. `created` is the moment that history shows."""
+
+    diff_id: str
+    chain_id: str
+    size: int
+    created: str
+
+
+class Lookup(Value):
+    """The answer for one step: its key, what was remembered, and why there is nothing."""
+
+    key: str
+    result: Result | None
+    reason: str
+
+
+class Listing:
+    """The input files of one step, as facts by name."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.facts: dict[str, str] = {}
+
+    def add(self, prefix: str, entries: Iterable[Entry], digests: Digests) -> None:
+        """Add scanned entries: kind, mode and content; times and owners are not looked at."""
+        facts = self.facts
+        for entry in entries:
+            name = f"{prefix}/{entry.name}" if entry.name and prefix else entry.name or prefix or "."
+            mode = entry.info.st_mode
+            if stat.S_ISREG(mode):
+                fact = f"{mode & 0o7777:o} {digests.of(entry).hex()}"
+                if entry.attributes:
+                    fact += f" {entry.attributes!r}"
+            elif stat.S_ISLNK(mode):
+                fact = f"-> {_text(entry.link)}"
+            else:
+                fact = f"{mode:o}"
+            facts[_text(name)] = fact
+
+    def add_text(self, name: str, data: bytes) -> None:
+        """Add a here-document."""
+        self.facts[f"<<{name}"] = hashlib.sha256(data).hexdigest()
+
+    def digest(self) -> str:
+        """Return the digest of all facts."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        return jsontext.dumps_bytes(self.facts)
+
+
+def _text(name: str) -> str:
+    """Write a name that is not UTF-8 in a way that JSON can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name
+
+
+class Cache:
+    """The step cache as one build uses it. `enabled` False (`--no-cache`) finds nothing, and still learns."""
+
+    def __init__(self, steps: StepCache, project: str, *, enabled: bool = True) -> None:
+        """`project` tells this context and Dockerfile from others, for explanations only."""
+        self._steps = steps
+        self._project = project
+        self._enabled = enabled
+
+    def look(self, place: str, ingredients: Mapping[str, Any], listing: Listing | None) -> Lookup:
+        """Look a step up; `place` is where it stands (stage, instruction as written)."""
+        if listing is not None:
+            ingredients = {**ingredients, "files": listing.digest()}
+        key = _key(ingredients)
+        if not self._enabled:
+            return Lookup(key=key, result=None, reason="no cache wanted")
+        hit = self._steps.find(key)
+        if hit is not None:
+            result = hit.result
+            try:
+                fields = {name: result[name] for name in Result._fields}
+                return Lookup(key=key, result=Result(**fields), reason="")
+            except KeyError:
+                pass  # of another version
+        return Lookup(key=key, result=None, reason=self._explain(place, ingredients, listing))
+
+    def put(
+        self, place: str, ingredients: Mapping[str, Any], listing: Listing | None, result: Result
+    ) -> None:
+        """Remember a step that was done."""
+        if listing is not None:
+            ingredients = {**ingredients, "files": listing.digest()}
+            self._steps.remember(f"files {ingredients['files']}", jsontext.dumps_bytes(listing.facts))
+        self._steps.put(_key(ingredients), ingredients, result.as_dict())
+        self._steps.remember(self._last(place), jsontext.dumps_bytes(ingredients))
+
+    def moment(self, ingredients: Mapping[str, Any], now: str) -> str:
+        """Return when an image of these ingredients was first made, remembering `now` if it never was."""
+        key = _key(ingredients)
+        hit = self._steps.find(key) if self._enabled else None
+        if hit is not None and isinstance(hit.result.get("created"), str):
+            return str(hit.result["created"])
+        self._steps.put(key, ingredients, {"created": now})
+        return now
+
+    def _last(self, place: str) -> str:
+        return "last " + hashlib.sha256(f"{self._project}\0{place}".encode("utf-8", "replace")).hexdigest()
+
+    def _explain(self, place: str, now: Mapping[str, Any], listing: Listing | None) -> str:
+        before = _object(self._steps.recall(self._last(place)))
+        if before is None:
+            return "new instruction"
+        reasons = []
+        if listing is not None and before.get("files") != now.get("files"):
+            facts = _object(self._steps.recall(f"files {before.get('files')}"))
+            reasons.append(_files(facts, listing.facts))
+        for name, word in (("args", "ARG"), ("env", "ENV")):
+            changed = _changed(before.get(name) or {}, now.get(name) or {})
+            reasons += [f"{word} {variable} changed" for variable in changed]
+        for name, text in _WORDS.items():
+            if before.get(name) != now.get(name):
+                reasons.append(text)
+        if before.get("parent") != now.get("parent"):
+            reasons.append("parent step changed")
+        return ", ".join(reasons) or "its result is no longer there"
+
+
+_WORDS = {
+    "argv": "command changed",
+    "sources": "sources changed",
+    "destination": "destination changed",
+    "owner": "owner changed",
+    "chmod": "mode changed",
+    "user": "USER changed",
+    "cwd": "WORKDIR changed",
+    "network": "network changed",
+    "epoch": "SOURCE_DATE_EPOCH changed",
+    "platform": "platform changed",
+}
+
+
+def _key(ingredients: Mapping[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(jsontext.dumps_bytes({"version": VERSION, **ingredients})).hexdigest()
+
+
+def _object(raw: bytes | None) -> dict[str, Any] | None:
+    try:
+        return jsontext.load_object(raw) if raw else None
+    except Corrupt:
+        return None
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
+
+
+def _files(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    if before is None:
+        return "files changed"
+    changed = _changed(before, now)
+    # A folder whose mode is the same is not in the list, so each name here is somebody's doing.
+    groups = {
+        "changed": [n for n in changed if n in before and n in now],
+        "added": [n for n in changed if n not in before],
+        "removed": [n for n in changed if n not in now],
+    }
+    parts = []
+    for word, names in groups.items():
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            parts.append(f"{word}: {' '.join(names[:_SHOWN])}{more}")
+    return ", ".join(parts) or "order of files changed"

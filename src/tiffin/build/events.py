@@ -1,0 +1,105 @@
+"""What a build tells while it goes on: small values, given to one callback in order of time."""
+
+from __future__ import annotations
+
+from tiffin.spec.value import Value
+
+
+class BuildEvent(Value):
+    """Something happened; see the subclasses."""
+
+
+class PlanMade(BuildEvent):
+    """The Dockerfile was read; this many steps are needed. `stages` counts those that will be built."""
+
+    total: int
+    stages: int
+
+
+class StepStarted(BuildEvent):
+    """A step begins. `number` counts from 1 to `total` over all stages that are built.
+
+    `text` is the instruction as written, on one line; an ONBUILD trigger has its FROM's number and
+    `trigger` set.
+    """
+
+    number: int
+    total: int
+    text: str
+    line: int
+    stage: str = ""
+    trigger: bool = False
+
+
+class StepOutput(BuildEvent):
+    """A piece of what a RUN wrote; `stream` is 1 or 2."""
+
+    number: int
+    stream: int
+    data: bytes
+
+
+class StepDone(BuildEvent):
+    """A step is over. `size` counts the bytes of its new layer; `layer` says whether it has one.
+
+    `reason` says why it was not cached ("changed: src/cart.py", "new instruction").
+    """
+
+    number: int
+    total: int
+    cached: bool
+    seconds: float
+    size: int = 0
+    layer: bool = False
+    reason: str = ""
+
+
+class Warned(BuildEvent):
+    """Something that the author should know; `line` is 0 where it has no place."""
+
+    message: str
+    line: int = 0
+
+
+class Exported(BuildEvent):
+    """The image has its id, and the tags."""
+
+    image_id: str
+
+
+class Step(Value):
+    """One step of a build that is over, for whoever looks at it later."""
+
+    number: int
+    text: str
+    line: int
+    stage: str = ""
+    cached: bool = False
+    seconds: float = 0.0
+    size: int = 0
+    layer: bool = False
+    reason: str = ""
+    chain_id: str = ""  # of the stack after this step, "" before the first layer
+
+
+class FailedStep(Value):
+    """The RUN that failed: where it stands, how it ended, and the last of what it wrote.
+
+    `layers` is the stack that it ran on (chain ids, bottom first) and `argv`, `env`, `user`, `cwd`
+    how, so that somebody can look inside.
+    """
+
+    number: int
+    total: int
+    text: str
+    file: str
+    line: int
+    end_line: int
+    source: tuple[str, ...]
+    exit_code: int
+    output: bytes
+    layers: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    cwd: str = "/"

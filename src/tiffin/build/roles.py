@@ -1,0 +1,114 @@
+"""What a build is given: where images come from, who runs a RUN, who names the result.
+
+The engine plays these roles; tests play them with real parts or small ones of their own. Everything
+else (layers, cache) a build takes from the store itself.
+"""
+
+from __future__ import annotations
+
+from tiffin.spec.value import EMPTY, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    from tiffin.build.events import Step
+    from tiffin.spec.descriptor import Descriptor
+    from tiffin.spec.image import ImageConfig
+    from tiffin.spec.platform import Platform
+    from tiffin.store.snapshots import Draft
+
+    # (stream 1 or 2, bytes)
+    Output = Callable[[int, bytes], None]
+else:
+    Protocol = object
+
+
+class Layer(Value):
+    """One layer of an image. `blob` is the compressed one it came as, None for a layer that was built."""
+
+    diff_id: str
+    chain_id: str
+    size: int
+    blob: Descriptor | None = None
+
+
+class BaseImage(Value):
+    """An image that is in the store, layers bottom first. `fetched` says that it was pulled just now."""
+
+    name: str
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+    fetched: bool = False
+
+
+class ImageResolver(Protocol):
+    """Brings images into the store."""
+
+    def resolve(self, reference: str, platform: Platform, *, pull: bool) -> BaseImage:
+        """Return an image, pulled where it is not here (or always, with `pull`).
+
+        Raises NotFound, Unavailable, Unauthorized... Its layers must be held by a lease of this process.
+        """
+
+
+class RunRequest(Value):
+    """One RUN. `layers` are chain ids, bottom first; `user` is as USER wrote it, "" for root.
+
+    `env` is complete but for what every process gets (HOME, PATH where missing); `network` is
+    default, none or host; `files` are to be readable and executable at these paths while it runs,
+    and must not be in the result.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    user: str
+    cwd: str
+    layers: tuple[str, ...]
+    network: str = "default"
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+class RunResult(Value):
+    """How a RUN ended; `draft` is what it changed (its upper folder), needed only for exit code 0."""
+
+    exit_code: int
+    draft: Draft | None = None
+
+
+class StepRunner(Protocol):
+    """Runs commands in containers that leave nothing but a draft."""
+
+    def run(self, request: RunRequest, output: Output) -> RunResult:
+        """Run to the end, passing on what is written; raise StartFailed where nothing could be started."""
+
+
+class Exporter(Protocol):
+    """Makes an image of the result."""
+
+    def export(self, config: ImageConfig, layers: tuple[Layer, ...]) -> str:
+        """Commit the image with its names and return its id. The build's lease still holds the layers."""
+
+
+class Built(Value):
+    """A build that worked. `image_id` is the config's digest; `layers` are bottom first."""
+
+    image_id: str
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+    platform: Platform | None = None
+
+
+class Options(Value):
+    """The words of `docker build` that decide what is built."""
+
+    build_args: Mapping[str, str] = EMPTY
+    target: str = ""
+    platform: Platform | None = None
+    no_cache: bool = False
+    pull: bool = False
+    labels: Mapping[str, str] = EMPTY
+    network: str = "default"
