@@ -1,0 +1,7 @@
+"""`python -m tiffin`: the command line."""
+
+from __future__ import annotations
+
+from tiffin.cli.entry import main
+
+main()

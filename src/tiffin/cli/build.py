@@ -1,0 +1,254 @@
+"""build: an image from a Dockerfile."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tiffin.cli import keyvalues
+from tiffin.cli.command import DONE, Command
+from tiffin.errors import InvalidArgument, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+    from tiffin.cli.parser import Parsed
+    from tiffin.cli.session import Session
+
+_ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_PROGRESS = ("auto", "plain", "tty", "quiet", "none")
+
+
+def build(parsed: Parsed, session: Session) -> int:
+    """Build and say what it cost; -q prints only the image's id."""
+    from tiffin.cli.build_progress import display
+
+    wanted = parsed.text("progress")
+    if wanted not in _PROGRESS:
+        message = f"invalid progress mode {wanted}"
+        raise InvalidArgument(message, hint="one of " + ", ".join(_PROGRESS))
+    quiet = parsed.flag("quiet") or wanted in {"quiet", "none"}
+    tags = tuple(parsed.many("tag"))
+    show = display(sys.stderr, kind="quiet" if quiet else wanted, tags=tags)
+    try:
+        built = session.engine.images.build(
+            **_source(parsed),
+            tags=tags,
+            build_args=_arguments(parsed, session),
+            target=parsed.text("target"),
+            no_cache=parsed.flag("no-cache"),
+            pull=parsed.flag("pull"),
+            labels=keyvalues.pairs(parsed.many("label")),
+            platform=parsed.text("platform"),
+            network="" if parsed.text("network") == "default" else parsed.text("network"),
+            progress=show,
+        )
+    finally:
+        show.close()
+    if parsed.text("iidfile"):
+        with open(parsed.text("iidfile"), "w", encoding="ascii") as stream:
+            stream.write(built.image_id)
+    if quiet:
+        sys.stdout.write(f"{built.image_id}\n")
+    else:
+        show.finish(built)
+    return 0
+
+
+def _arguments(parsed: Parsed, session: Session) -> dict[str, str | None]:
+    """Return --build-arg; one without a value takes the caller's variable, or says "not given"."""
+    found: dict[str, str | None] = {}
+    for text in parsed.many("build-arg"):
+        name, equals, value = text.partition("=")
+        found[name] = value if equals else session.settings.environment.get(name)
+    return found
+
+
+def _source(parsed: Parsed) -> dict[str, Any]:
+    """Return what is built: a folder, a tar on stdin, or a Dockerfile on stdin."""
+    place, file = parsed.arguments[0], parsed.text("file")
+    if place.startswith(("http://", "https://", "git://", "git@")) or place.endswith(".git"):
+        raise Unsupported("a URL as build context is not supported", hint="fetch it, and build the folder")
+    if place == "-":
+        if file == "-":
+            raise InvalidArgument("invalid argument: can't use stdin for both build context and dockerfile")
+        return _from_stdin(sys.stdin.buffer, file)
+    if not os.path.isdir(place):
+        if os.path.exists(place):
+            message = f"unable to prepare context: context must be a directory: {os.path.abspath(place)}"
+        else:
+            message = f'unable to prepare context: path "{place}" not found'
+        raise InvalidArgument(message, hint="the last argument is a folder; . is the current one")
+    if file == "-":
+        return {"context": place, "dockerfile": _text(sys.stdin.buffer.read())}
+    # As docker: -f is relative to where the user stands, not to the context.
+    return {"context": place, "file": os.path.abspath(file) if file else ""}
+
+
+def _from_stdin(stream: BinaryIO, file: str) -> dict[str, Any]:
+    head = stream.peek(512)[:512]  # type: ignore[attr-defined]
+    if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+        return {"context": stream, "file": file}
+    if not head:
+        raise InvalidArgument("unable to prepare context: stdin is empty", hint="give a Dockerfile or a tar")
+    return {"context": None, "dockerfile": _text(stream.read())}
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("the Dockerfile on stdin is not UTF-8 text") from None
+
+
+_NOT_YET = "refused: not built yet"
+_LIMITS = "refused: limits for RUN are not built yet"
+_SAME = "differs: accepted; it changes nothing here"
+
+
+BUILD = Command(
+    spellings=("image build", "build", "builder build"),
+    usage="[OPTIONS] PATH | URL | -",
+    short="Build an image from a Dockerfile",
+    minimum=1,
+    maximum=1,
+    flags=(
+        ("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")', "", _NOT_YET),
+        ("build-arg", "", "list", "Set build-time variables", "", DONE),
+        ("cache-from", "", "strings", "Images to consider as cache sources", "", _NOT_YET),
+        (
+            "cgroup-parent",
+            "",
+            "string",
+            'Set the parent cgroup for the "RUN" instructions during build',
+            "",
+            _LIMITS,
+        ),
+        ("compress", "", "bool", "Compress the build context using gzip", "", _SAME),
+        ("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period", "", _LIMITS),
+        ("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota", "", _LIMITS),
+        ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", _LIMITS),
+        ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", _LIMITS),
+        ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", _LIMITS),
+        ("disable-content-trust", "", "bool", "Skip image verification", "true", _SAME),
+        ("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', "", DONE),
+        ("force-rm", "", "bool", "Always remove intermediate containers", "", _SAME),
+        ("iidfile", "", "string", "Write the image ID to the file", "", DONE),
+        (
+            "isolation",
+            "",
+            "string",
+            "Container isolation technology",
+            "",
+            "refused: it is for Windows containers",
+        ),
+        ("label", "", "list", "Set metadata for an image", "", DONE),
+        ("memory", "m", "bytes", "Memory limit", "", _LIMITS),
+        (
+            "memory-swap",
+            "",
+            "bytes",
+            "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+            "",
+            _LIMITS,
+        ),
+        (
+            "network",
+            "",
+            "string",
+            "Set the networking mode for the RUN instructions during build",
+            "default",
+            "differs: none and host; none is the default, as bridge networks are not built yet",
+        ),
+        ("no-cache", "", "bool", "Do not use cache when building the image", "", DONE),
+        ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),
+        ("pull", "", "bool", "Always attempt to pull a newer version of the image", "", DONE),
+        ("quiet", "q", "bool", "Suppress the build output and print image ID on success", "", DONE),
+        ("rm", "", "bool", "Remove intermediate containers after a successful build", "true", _SAME),
+        ("security-opt", "", "strings", "Security options", "", _NOT_YET),
+        ("shm-size", "", "bytes", 'Size of "/dev/shm"', "", _LIMITS),
+        ("squash", "", "bool", "Squash newly built layers into a single new layer", "", _NOT_YET),
+        ("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format', "", DONE),
+        ("target", "", "string", "Set the target build stage to build.", "", DONE),
+        ("ulimit", "", "ulimit", "Ulimit options", "[]", _LIMITS),
+        # BuildKit's (docker buildx build).
+        (
+            "allow",
+            "",
+            "stringArray",
+            "Allow extra privileged entitlement (e.g., `network.host`, `security.insecure`)",
+            "",
+            _NOT_YET,
+        ),
+        ("annotation", "", "stringArray", "Add annotation to the image", "", _NOT_YET),
+        (
+            "attest",
+            "",
+            "stringArray",
+            "Attestation parameters (format: `type=sbom,generator=image`)",
+            "",
+            _NOT_YET,
+        ),
+        ("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)", "", _NOT_YET),
+        (
+            "builder",
+            "",
+            "string",
+            "Override the configured builder instance",
+            "",
+            "refused: there is one builder",
+        ),
+        ("cache-to", "", "stringArray", "Cache export destinations (e.g., `user/app:cache`)", "", _NOT_YET),
+        (
+            "call",
+            "",
+            "string",
+            "Set method for evaluating build (`check`, `outline`, `targets`)",
+            "",
+            _NOT_YET,
+        ),
+        ("check", "", "bool", "Shorthand for `--call=check`", "", _NOT_YET),
+        (
+            "load",
+            "",
+            "bool",
+            "Shorthand for `--output=type=docker`",
+            "",
+            "differs: accepted; every build is loaded",
+        ),
+        ("metadata-file", "", "string", "Write build result metadata to a file", "", _NOT_YET),
+        ("no-cache-filter", "", "stringArray", "Do not cache specified stages", "", _NOT_YET),
+        ("output", "o", "stringArray", "Output destination (format: `type=local,dest=path`)", "", _NOT_YET),
+        ("policy", "", "stringArray", "Policy configuration", "", _NOT_YET),
+        (
+            "progress",
+            "",
+            "string",
+            "Set type of progress output (`auto`, `plain`, `tty`, `quiet`, `none`)",
+            "auto",
+            "differs: no rawjson",
+        ),
+        ("provenance", "", "string", "Shorthand for `--attest=type=provenance`", "", _NOT_YET),
+        (
+            "push",
+            "",
+            "bool",
+            "Shorthand for `--output=type=registry`",
+            "",
+            "refused: push the image after the build",
+        ),
+        ("resource", "", "stringArray", "Resource limits for build containers", "", _LIMITS),
+        ("sbom", "", "string", "Shorthand for `--attest=type=sbom`", "", _NOT_YET),
+        (
+            "secret",
+            "",
+            "stringArray",
+            "Secret to expose to the build (format: `id=mysecret[,src=/local/secret]`)",
+            "",
+            _NOT_YET,
+        ),
+        ("ssh", "", "stringArray", "SSH agent socket or keys to expose to the build", "", _NOT_YET),
+    ),
+    handler=build,
+)

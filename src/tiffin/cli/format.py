@@ -1,0 +1,133 @@
+"""Tables and units as docker prints them; hot, so without template engine, `json` or `datetime`."""
+
+from __future__ import annotations
+
+import time
+
+from tiffin.spec import clock
+from tiffin.spec.state import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiffin.spec.state import ContainerState
+
+_MINIMUM_WIDTH = 10
+_PADDING = 3
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_PLACES = "%.3g"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align rows (the first is the header) as Go's tabwriter with docker's settings: 3 spaces, 10 wide."""
+    widths = [0] * max(map(len, rows), default=0)
+    for row in rows:
+        for index, cell in enumerate(row[:-1]):
+            widths[index] = max(widths[index], len(cell))
+    padded = [max(_MINIMUM_WIDTH, width + _PADDING) for width in widths]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(padded[index]) for index, cell in enumerate(row[:-1])]
+        lines.append("".join(cells) + (row[-1] if row else ""))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def size(count: float, places: str = _PLACES) -> str:
+    """Return bytes for people, three digits, powers of 1000: `4.26MB` (docker's HumanSize)."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value /= 1000
+        unit += 1
+    return (places % value) + _UNITS[unit]
+
+
+def duration(seconds: float) -> str:
+    """Return a span for people as docker does: `About a minute`, `3 weeks`."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole < 60:
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    minutes = whole // 60
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    for limit, length, name in ((24 * 14, 24, "days"), (24 * 60, 168, "weeks"), (24 * 730, 720, "months")):
+        if hours < limit:
+            return f"{hours // length} {name}"
+    return f"{whole // 3600 // 24 // 365} years"
+
+
+def since(moment: str, now: float | None = None) -> str:
+    """Return how long ago a moment (RFC 3339) was, without "ago"; "" for one that cannot be read."""
+    try:
+        at = clock.to_ns(moment) / 1e9
+    except ValueError:
+        return ""
+    return duration((time.time() if now is None else now) - at)
+
+
+def ago(moment: str, now: float | None = None) -> str:
+    """Return `3 weeks ago`; docker's `N/A` for images that do not say when they were made."""
+    if not moment or moment == NEVER:
+        return "N/A"
+    return f"{since(moment, now)} ago"
+
+
+def local(moment: str) -> str:
+    """Return a moment as Go prints a time here: `2026-11-23 10:12:00 +0000 UTC`."""
+    try:
+        at = clock.to_ns(moment) // 1_000_000_000
+    except ValueError:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(at))
+
+
+def status(state: ContainerState, now: float | None = None) -> str:
+    """Return the STATUS column of a container."""
+    word = state.status
+    if word in {"running", "paused"}:
+        up = f"Up {since(state.started_at, now)}"
+        return f"{up} (Paused)" if word == "paused" else up
+    if word == "restarting":
+        return f"Restarting ({state.exit_code}) {since(state.finished_at, now)} ago"
+    if word == "removing":
+        return "Removal In Progress"
+    if word == "dead":
+        return "Dead"
+    if word == "created":
+        return "Created"
+    return f"Exited ({state.exit_code}) {since(state.finished_at, now)} ago"
+
+
+def short(identifier: str) -> str:
+    """Return the twelve characters that docker shows of an id, without `sha256:`."""
+    return identifier.rpartition(":")[2][:12]
+
+
+def cut(text: str, length: int) -> str:
+    """Shorten to `length` characters, the last being an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def quoted(text: str) -> str:
+    """Quote as Go's strconv.Quote: printable characters stay, others are escaped."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    if plain.isprintable():
+        return f'"{plain}"'
+    names = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+    return '"' + "".join(_escape(c, names) for c in plain) + '"'
+
+
+def _escape(character: str, names: dict[str, str]) -> str:
+    if character in names:
+        return names[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,89 @@
+"""logs: what a container printed."""
+
+from __future__ import annotations
+
+import sys
+
+from tiffin.cli.command import DONE, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.cli.parser import Parsed
+    from tiffin.cli.session import Session
+
+
+def show(parsed: Parsed, session: Session) -> int:
+    """Print stdout's lines on stdout and stderr's on stderr, in the order they came."""
+    containers = session.engine.containers
+    stamped = parsed.flag("timestamps")
+    entries = containers.logs(
+        parsed.arguments[0],
+        follow=parsed.flag("follow"),
+        tail=_tail(parsed.text("tail")),
+        since=parsed.text("since"),
+        until=parsed.text("until"),
+    )
+    outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    following = parsed.flag("follow")
+    for entry in entries:
+        output = outputs[entry.stream]
+        output.write(f"{_nine_digits(entry.time)} ".encode() + entry.data if stamped else entry.data)
+        if following:
+            output.flush()
+    return 0
+
+
+def _tail(text: str) -> int:
+    """Read --tail: a number, else all (docker takes junk as all)."""
+    return int(text) if text.isascii() and text.isdigit() else -1
+
+
+def _nine_digits(moment: str) -> str:
+    """Return a moment with all nine digits of its fraction, as `logs -t` has them."""
+    whole, _, fraction = moment.removesuffix("Z").partition(".")
+    return f"{whole}.{fraction:0<9}Z"
+
+
+LOGS = Command(
+    spellings=("container logs", "logs"),
+    usage="[OPTIONS] CONTAINER",
+    short="Fetch the logs of a container",
+    minimum=1,
+    maximum=1,
+    flags=(
+        (
+            "details",
+            "",
+            "bool",
+            "Show extra details provided to logs",
+            "",
+            "refused: log options are not built yet",
+        ),
+        ("follow", "f", "bool", "Follow log output", "", DONE),
+        (
+            "since",
+            "",
+            "string",
+            (
+                'Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 '
+                "minutes)"
+            ),
+            "",
+            DONE,
+        ),
+        ("tail", "n", "string", "Number of lines to show from the end of the logs", "all", DONE),
+        ("timestamps", "t", "bool", "Show timestamps", "", DONE),
+        (
+            "until",
+            "",
+            "string",
+            (
+                'Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 '
+                "minutes)"
+            ),
+            "",
+            DONE,
+        ),
+    ),
+    handler=show,
+)

@@ -1,0 +1,248 @@
+"""The flags of `run` and `create` as docker's Config and HostConfig, with docker's checks and sentences."""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.cli import keyvalues
+from tiffin.errors import InvalidArgument
+from tiffin.spec.container import ContainerConfig, HostConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tiffin.cli.parser import Parsed
+    from tiffin.spec.mount import Mount
+
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
+    """Return what is portable; raises UsageError and InvalidArgument."""
+    image, *command = parsed.arguments
+    attached = streams(parsed)
+    interactive = parsed.flag("interactive")
+    env = keyvalues.environment(parsed, environment)
+    labels = keyvalues.labels(parsed)
+    return ContainerConfig(
+        hostname=parsed.text("hostname"),
+        user=parsed.text("user"),
+        attach_stdin="stdin" in attached,
+        attach_stdout="stdout" in attached,
+        attach_stderr="stderr" in attached,
+        exposed_ports=tuple(port for text in parsed.many("expose") for port in _ports(text)),
+        tty=parsed.flag("tty"),
+        open_stdin=interactive,
+        stdin_once=interactive and "stdin" in attached,
+        env=tuple(env),
+        cmd=tuple(command) or None,
+        entrypoint=_entrypoint(parsed),
+        image=image,
+        volumes=tuple(text for text in parsed.many("volume") if ":" not in text),
+        working_dir=parsed.text("workdir"),
+        labels=labels,
+        stop_signal=parsed.text("stop-signal"),
+        stop_timeout=parsed.number("stop-timeout") if parsed.given("stop-timeout") else None,
+    )
+
+
+def host(parsed: Parsed) -> HostConfig:
+    """Return what ties the container to this host; raises UsageError and InvalidArgument."""
+    if parsed.given("disable-content-trust") and not parsed.flag("disable-content-trust"):
+        raise InvalidArgument(
+            "content trust is not supported", hint="leave --disable-content-trust=false out"
+        )
+    pids = parsed.number("pids-limit")
+    return HostConfig(
+        binds=tuple(_bind(text) for text in parsed.many("volume") if ":" in text),
+        mounts=_mounts(parsed),
+        tmpfs=dict(_tmpfs(text) for text in parsed.many("tmpfs")),
+        network_mode=_network(parsed),
+        auto_remove=parsed.given("rm") and parsed.flag("rm"),
+        privileged=parsed.flag("privileged"),
+        readonly_rootfs=parsed.flag("read-only"),
+        init=parsed.flag("init") if parsed.given("init") else None,
+        memory=_bytes(parsed, "memory"),
+        nano_cpus=_cpus(parsed),
+        pids_limit=pids,
+        cap_add=_capabilities(parsed, "cap-add"),
+        cap_drop=_capabilities(parsed, "cap-drop"),
+        security_opt=_security(parsed),
+        container_id_file=parsed.text("cidfile"),
+    )
+
+
+def streams(parsed: Parsed) -> tuple[str, ...]:
+    """Return what is attached: what -a says, else (unless detached) the outputs, and stdin with -i."""
+    asked = []
+    for value in parsed.many("attach"):
+        name = value.lower()
+        if name not in _STREAMS:
+            raise parsed.invalid("attach", value, "valid streams are STDIN, STDOUT and STDERR")
+        asked.append(name)
+    if asked:
+        return tuple(name for name in _STREAMS if name in asked)
+    if parsed.given("detach") and parsed.flag("detach"):
+        return ()
+    return _STREAMS if parsed.flag("interactive") else _STREAMS[1:]
+
+
+def pull_policy(parsed: Parsed) -> str:
+    """Return --pull; raises InvalidArgument with docker's sentence."""
+    policy = parsed.text("pull")
+    if policy not in {"always", "missing", "never"}:
+        message = f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"'
+        raise InvalidArgument(message)
+    return policy
+
+
+def check_cidfile(path: str) -> None:
+    """Refuse a cidfile that exists, before anything is made."""
+    if path and os.path.lexists(path):
+        message = f"container ID file found, make sure the other container isn't running or delete {path}"
+        raise InvalidArgument(message)
+
+
+def write_cidfile(path: str, container_id: str) -> None:
+    """Write the id, without a line end, as docker does."""
+    if path:
+        with open(path, "x", encoding="ascii") as stream:
+            stream.write(container_id)
+
+
+def _entrypoint(parsed: Parsed) -> tuple[str, ...] | None:
+    # `--entrypoint ""` is one empty word: it clears the image's.
+    return (parsed.text("entrypoint"),) if parsed.given("entrypoint") else None
+
+
+def _bind(text: str) -> str:
+    source, _, rest = text.partition(":")
+    if source.startswith("."):
+        source = os.path.abspath(source)
+    return f"{source}:{rest}"
+
+
+def _tmpfs(text: str) -> tuple[str, str]:
+    path, _, options = text.partition(":")
+    return path, options
+
+
+def _mounts(parsed: Parsed) -> tuple[Mount, ...]:
+    values = parsed.many("mount")
+    if not values:
+        return ()
+    from tiffin.cli import mounts
+
+    found = []
+    for value in values:
+        try:
+            found.append(mounts.parse(value))
+        except ValueError as error:
+            raise parsed.invalid("mount", value, str(error)) from None
+    return tuple(found)
+
+
+def _network(parsed: Parsed) -> str:
+    if not parsed.given("network"):
+        return "default"
+    networks = parsed.many("network")
+    if len(networks) > 1:
+        raise InvalidArgument(
+            "a container can have one network only", hint="--network none or --network host"
+        )
+    if not networks[0]:
+        raise InvalidArgument("no name set for network")
+    return networks[0].removeprefix("name=")
+
+
+def _bytes(parsed: Parsed, name: str) -> int:
+    text = parsed.text(name)
+    if not text:
+        return 0
+    from tiffin.cli import amounts
+
+    return amounts.size(text)
+
+
+def _cpus(parsed: Parsed) -> int:
+    text = parsed.text("cpus")
+    if not text:
+        return 0
+    from tiffin.cli import amounts
+
+    return amounts.nano_cpus(text)
+
+
+def _capabilities(parsed: Parsed, name: str) -> tuple[str, ...]:
+    """Return capabilities in docker's normal form: `CAP_NET_ADMIN`, `ALL`; sorted, each once."""
+    found = set()
+    for value in parsed.many(name):
+        word = value.strip().upper()
+        found.add(word if word == "ALL" or word.startswith("CAP_") else f"CAP_{word}")
+    return ("ALL",) if "ALL" in found else tuple(sorted(found))
+
+
+def _security(parsed: Parsed) -> tuple[str, ...]:
+    return tuple(_security_option(value) for value in parsed.many("security-opt"))
+
+
+def _security_option(value: str) -> str:
+    """Return one option; a seccomp profile's file is read here, as docker's client does."""
+    if value == "no-new-privileges":
+        return value
+    key, equals, setting = value.partition("=")
+    if not equals:
+        key, equals, setting = value.partition(":")
+    if not equals:
+        raise InvalidArgument(f'Invalid --security-opt: "{value}"')
+    if key == "no-new-privileges":
+        if setting not in {"true", "false"}:
+            raise InvalidArgument(f'invalid --security-opt 2: "{value}"')
+        return f"no-new-privileges:{setting}"
+    if key != "seccomp":
+        raise InvalidArgument(
+            f"--security-opt {key} is not supported", hint="no-new-privileges and seccomp are"
+        )
+    if setting in {"unconfined", "builtin"}:
+        return f"seccomp={setting}"
+    return f"seccomp={_profile(setting)}"
+
+
+def _profile(path: str) -> str:
+    from tiffin.errors import Corrupt
+    from tiffin.spec import jsontext
+
+    try:
+        with open(path, "rb") as stream:
+            return jsontext.dumps(jsontext.load_object(stream.read()))
+    except OSError as error:
+        reason = f"open {path}: {(error.strerror or '').lower()}"
+        raise InvalidArgument(f"opening seccomp profile ({path}) failed: {reason}") from error
+    except Corrupt as error:
+        raise InvalidArgument(
+            f"compacting json for seccomp profile ({path}) failed: {error.message}"
+        ) from error
+
+
+def _ports(text: str) -> list[str]:
+    """Return the ports of `--expose 80`, `53/udp`, `8000-8010`."""
+    numbers, _, protocol = text.partition("/")
+    first, _, last = numbers.partition("-")
+    try:
+        low, high = _port(first), _port(last or first)
+        if low > high:
+            raise ValueError(f"invalid port range: {numbers}")
+        if (protocol or "tcp").lower() not in {"tcp", "udp", "sctp"}:
+            raise ValueError(f"invalid proto: {protocol}")
+    except ValueError as error:
+        raise InvalidArgument(f"invalid range format for --expose: {text}, error: {error}") from None
+    return [f"{port}/{(protocol or 'tcp').lower()}" for port in range(low, high + 1)]
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) > 65535:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)

@@ -1,0 +1,53 @@
+"""rm: remove containers."""
+
+from __future__ import annotations
+
+import sys
+
+from tiffin.cli.command import DONE, Command
+from tiffin.cli.each import each
+from tiffin.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.cli.parser import Parsed
+    from tiffin.cli.session import Session
+
+
+def remove(parsed: Parsed, session: Session) -> int:
+    """Remove each; with --force one that does not exist is a message but no failure."""
+    containers = session.engine.containers
+    force, volumes = parsed.flag("force"), parsed.flag("volumes")
+
+    def one(name: str) -> str | None:
+        try:
+            containers.remove(name, force=force, volumes=volumes)
+        except NotFound as error:
+            if not force:
+                raise
+            sys.stderr.write(f"tiffin: {error.message}\n")
+            return None
+        return name
+
+    return each(parsed.arguments, one)
+
+
+RM = Command(
+    spellings=("container rm", "container remove", "rm"),
+    usage="[OPTIONS] CONTAINER [CONTAINER...]",
+    short="Remove one or more containers",
+    minimum=1,
+    flags=(
+        ("force", "f", "bool", "Force the removal of a running container (uses SIGKILL)", "", DONE),
+        (
+            "link",
+            "l",
+            "bool",
+            "Remove the specified link",
+            "",
+            "refused: links are not built, as networks are not",
+        ),
+        ("volumes", "v", "bool", "Remove anonymous volumes associated with the container", "", DONE),
+    ),
+    handler=remove,
+)

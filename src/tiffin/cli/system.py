@@ -1,0 +1,145 @@
+"""version, info and fsck: the engine itself."""
+
+from __future__ import annotations
+
+import sys
+
+from tiffin.cli.command import DONE, JSON_FORMAT, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tiffin.cli.parser import Parsed
+    from tiffin.cli.session import Session
+
+# (the line's title, the member of info); docker's order.
+_INFO = (
+    ("Containers", "Containers"),
+    (" Running", "ContainersRunning"),
+    (" Paused", "ContainersPaused"),
+    (" Stopped", "ContainersStopped"),
+    ("Images", "Images"),
+    ("Server Version", "ServerVersion"),
+    ("Storage Driver", "Driver"),
+    ("Logging Driver", "LoggingDriver"),
+    ("Cgroup Version", "CgroupVersion"),
+    ("Default Runtime", "DefaultRuntime"),
+    ("Runtime Version", "RuntimeVersion"),
+    ("Kernel Version", "KernelVersion"),
+    ("Operating System", "OperatingSystem"),
+    ("OSType", "OSType"),
+    ("Architecture", "Architecture"),
+    ("CPUs", "NCPU"),
+    ("Total Memory", "MemTotal"),
+    ("Name", "Name"),
+    ("Docker Root Dir", "DockerRootDir"),
+    ("Run Dir", "RunDir"),
+    ("Rung", "Rung"),
+    ("Durable", "Durable"),
+)
+
+
+def version(parsed: Parsed, session: Session) -> int:
+    """Print the versions; the client and the server are the same program here."""
+    server = session.engine.system.version()
+    client = {key: server[key] for key in ("Version", "ApiVersion", "Os", "Arch")}
+    both = {"Client": {**client, "DefaultAPIVersion": server["ApiVersion"]}, "Server": server}
+    if parsed.text("format"):
+        return _templated(parsed.text("format"), both)
+    lines = ["Client: Tiffin", *_versions(client, " ", 18), "", "Server: Tiffin"]
+    lines += [" Engine:", *_versions(server, "  ", 17)]
+    for component in server["Components"]:
+        if component["Name"] != "Engine":
+            lines += [f" {component['Name']}:", f"  {'Version:':<17}{component['Version']}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _versions(value: dict[str, Any], indent: str, width: int) -> list[str]:
+    minimum = f" (minimum version {value['MinAPIVersion']})" if "MinAPIVersion" in value else ""
+    rows = [
+        ("Version:", value["Version"]),
+        ("API version:", value["ApiVersion"] + minimum),
+        ("Python version:", value.get("Python", "")),
+        ("OS/Arch:", f"{value['Os']}/{value['Arch']}"),
+    ]
+    return [f"{indent}{title:<{width}} {shown}" for title, shown in rows if shown]
+
+
+def info(parsed: Parsed, session: Session) -> int:
+    """Print what the engine is and has."""
+    facts = session.engine.system.info()
+    if parsed.text("format"):
+        return _templated(parsed.text("format"), facts)
+    lines = [f"{title}: {_fact(member, facts[member])}" for title, member in _INFO if member in facts]
+    sys.stdout.write("Server:\n" + "".join(f" {line}\n" for line in lines))
+    sys.stdout.flush()
+    for warning in facts.get("Warnings", ()):
+        sys.stderr.write(f"WARNING: {warning}\n")
+    return 0
+
+
+def _fact(member: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if member == "MemTotal" and isinstance(value, int):
+        return _binary(value)
+    return str(value)
+
+
+def _binary(count: float) -> str:
+    """Return bytes by powers of 1024, four digits, as docker shows memory: `7.663GiB`."""
+    units = ["TiB", "GiB", "MiB", "KiB", "B"]
+    while count >= 1024 and len(units) > 1:
+        units.pop()
+        count /= 1024
+    return f"{count:.4g}{units[-1]}"
+
+
+def _templated(wanted: str, value: object) -> int:
+    from tiffin.cli import template
+
+    text = "{{json .}}" if wanted == "json" else wanted.replace("\\t", "\t").replace("\\n", "\n")
+    sys.stdout.write(template.parse(text).render(value) + "\n")
+    return 0
+
+
+def fsck(parsed: Parsed, session: Session) -> int:
+    """Print what does not belong in the store; 1 if something is wrong and stays so."""
+    findings = session.engine.system.fsck(repair=parsed.flag("repair"))
+    for finding in findings:
+        done = "repaired" if finding.repaired else "found"
+        sys.stdout.write(f"{done}: {finding.kind}: {finding.path}: {finding.message}\n")
+    left = sum(not finding.repaired for finding in findings)
+    if not findings:
+        sys.stdout.write("the store is whole\n")
+    elif left and not parsed.flag("repair"):
+        sys.stdout.write(f"{left} to repair: tiffin fsck --repair\n")
+    return 1 if left else 0
+
+
+VERSION = Command(
+    spellings=("version",),
+    usage="[OPTIONS]",
+    short="Show the Docker version information",
+    maximum=0,
+    flags=(("format", "f", "string", JSON_FORMAT, "", DONE),),
+    handler=version,
+)
+INFO = Command(
+    spellings=("system info", "info"),
+    usage="[OPTIONS]",
+    short="Display system-wide information",
+    maximum=0,
+    flags=(("format", "f", "string", JSON_FORMAT, "", DONE),),
+    handler=info,
+)
+FSCK = Command(
+    spellings=("fsck",),
+    usage="[OPTIONS]",
+    short="Check the store, and repair it",
+    maximum=0,
+    flags=(("repair", "", "bool", "Put right what is found", "", DONE),),
+    handler=fsck,
+)

@@ -1,0 +1,1 @@
+"""Docker's commands that tiffin refuses by name, with all their flags."""
