@@ -34,9 +34,21 @@ class TarReader:
     Raises Corrupt, naming the entry, for whatever is not a tar.
     """
 
-    def __init__(self, chunk: Callable[[], bytes], *, name_max: int = _NAME_MAX) -> None:
-        """Read from `chunk`, which returns the next unpacked bytes and b"" at the end."""
+    def __init__(
+        self,
+        chunk: Callable[[], bytes],
+        *,
+        name_max: int = _NAME_MAX,
+        skip: Callable[[int], object] | None = None,
+    ) -> None:
+        """Read from `chunk`, which returns the next unpacked bytes and b"" at the end.
+
+        `skip`, if given, passes over so many bytes of unwanted content without reading them; whether
+        they are all there is then for the caller to check.
+        """
         self._chunk = chunk
+        self._skip_ahead = skip
+        self._received = 0
         self._buffer = b""
         self._view = memoryview(b"")
         self._position = 0
@@ -99,6 +111,11 @@ class TarReader:
             parts.append(bytes(piece))
         return b"".join(parts)
 
+    @property
+    def offset(self) -> int:
+        """Where in the unpacked stream the next byte is: after `next`, where the entry's content begins."""
+        return self._received - len(self._buffer) + self._position
+
     def drain(self) -> None:
         """Read what stands behind the archive's end, so that digests are of the whole stream."""
         while self._refill():
@@ -111,6 +128,7 @@ class TarReader:
         self._buffer = self._chunk()
         self._view = memoryview(self._buffer)
         self._position = 0
+        self._received += len(self._buffer)
         return bool(self._buffer)
 
     def _take(self, size: int) -> bytes:
@@ -136,6 +154,11 @@ class TarReader:
                 self._position += size
                 return
             size -= there
+            if self._skip_ahead is not None:
+                self._buffer, self._position = b"", 0
+                self._skip_ahead(size)
+                self._received += size
+                return
             if not self._refill():
                 raise Corrupt(f"entry {self._where()}: unexpected end of the archive in its content")
 

@@ -326,6 +326,19 @@ class Repository:
         return self.session.failure(reply.status, reply.body, what=what, reference=self.reference, push=push)
 
 
+def login(
+    server: str, username: str, password: str, settings: Settings, *, limits: Limits | None = None
+) -> str:
+    """Try name and password on a registry ("" is Docker Hub) and keep them; return where they are kept.
+
+    Raises Unauthorized, with docker's sentence, when the registry refuses them; nothing is kept then.
+    """
+    domain = address.domain_of(server)
+    credential = Credential(username=username, password=password)
+    kept = check_login(domain, credential, settings, limits=limits)
+    return Credentials(settings).store(domain, kept)
+
+
 def check_login(
     domain: str, credential: Credential, settings: Settings, *, limits: Limits | None = None
 ) -> Credential:

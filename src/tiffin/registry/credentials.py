@@ -64,11 +64,12 @@ class Credentials:
         return self._path
 
     def lookup(self, domain: str) -> Credential | None:
-        """Return the credential for a reference's domain, or None.
+        """Return the credential for a domain (or what `login` takes), or None.
 
         Raises InvalidArgument for a file that cannot be understood, Unavailable for a helper that fails.
         """
         config = self._load()
+        domain = address.domain_of(domain)
         key = address.credentials_key(domain)
         helper = _helper(config, key)
         if helper:
@@ -83,8 +84,9 @@ class Credentials:
         return _from_entry(entry, self._path) if entry else None
 
     def store(self, domain: str, credential: Credential) -> str:
-        """Keep a credential; return where: the file's path, or "" when a helper keeps it."""
+        """Keep a credential; return where: the file's path, or the name of the helper program."""
         config = self._load()
+        domain = address.domain_of(domain)
         key = address.credentials_key(domain)
         auths = dict(_object(config, "auths"))
         helper = _helper(config, key)
@@ -103,11 +105,12 @@ class Credentials:
         else:
             auths[key] = {"auth": credential.basic()}
         self._save({**config, "auths": auths})
-        return "" if helper else self._path
+        return f"docker-credential-{helper}" if helper else self._path
 
     def erase(self, domain: str) -> bool:
         """Forget a credential; return False when there was none."""
         config = self._load()
+        domain = address.domain_of(domain)
         key = address.credentials_key(domain)
         helper = _helper(config, key)
         known = False

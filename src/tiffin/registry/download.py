@@ -63,19 +63,18 @@ class BlobStream:
             self._answer = self._open()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes (any number, with -1), b"" at the end.
+        """Return up to `size` bytes (all that is left, with -1), b"" at the end.
 
         Raises Corrupt for bytes that are not the blob's, Unavailable when the transfer cannot go on.
         """
-        while not self._done:
-            wanted = min(_PIECE if size < 0 else size, self._descriptor.size - self._offset)
-            piece = self._read_piece(wanted)
-            if not piece and size != 0 and self._offset < self._descriptor.size:
-                continue
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_PIECE), b""))
+        piece = b""
+        while not self._done and size and not piece:
+            piece = self._read_piece(min(size, self._descriptor.size - self._offset))
             if self._offset == self._descriptor.size:
                 self._finish()
-            return piece
-        return b""
+        return piece
 
     def close(self) -> None:
         """Drop the connection of a half-read blob; a fully read one has gone back to the pool."""
