@@ -70,6 +70,13 @@ class Bench(NamedTuple):
             engine.quietly("rmi", "-f", BASE)
 
 
+def version(engine: Engine) -> str:
+    """Return the engine's version: docker's server may be another than its client."""
+    text = engine.output("version")
+    found = text.partition("Server:")[2].partition("Version:")[2] or text.partition("Version:")[2] or text
+    return found.split()[0]
+
+
 def prepare(bench: Bench) -> None:
     """Give every engine the base image; leave out engines that cannot run it."""
     context = bench.path("base")
@@ -81,10 +88,7 @@ def prepare(bench: Bench) -> None:
             engine.output("build", "-t", BASE, context)
             if engine.output("run", "--rm", "--network", "none", BASE, "echo", "ok").strip() != "ok":
                 raise Failed(f"{engine.name}: the base image does not run")
-            version = engine.output("version").split("Version:")
-            bench.results.facts.append(
-                f"- {engine.name}: {version[1].split()[0] if len(version) > 1 else version[0]}"
-            )
+            bench.results.facts.append(f"- {engine.name}: {version(engine)}")
         except Failed as error:
             bench.engines.remove(engine)
             bench.results.fail("the base image", engine.name, str(error))
