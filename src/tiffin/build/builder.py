@@ -369,7 +369,7 @@ class Builder:
         try:
             measured = diff.measure(draft.path, xattr=self.xattr)
             chain_id = self._store.snapshots.commit(
-                draft, parent=parent, diff_id=measured.diff_id, size=measured.size
+                draft, parent=parent, diff_id=measured.diff_id, size=measured.size, tar_size=measured.tar_size
             )
         except BaseException:
             draft.discard()

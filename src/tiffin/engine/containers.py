@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.engine.views import event_attributes
-from tiffin.errors import Conflict, InvalidArgument, NotModified
+from tiffin.errors import Conflict, InvalidArgument
 from tiffin.spec.container import HostConfig
 from tiffin.spec.value import EMPTY, Value
 
@@ -81,14 +81,14 @@ class Containers:
         filters: Filters = EMPTY,
         last: int = 0,
         size: bool = False,
-    ) -> list[ContainerView]:
+    ) -> tuple[ContainerView, ...]:
         """Return containers, newest first: the running ones, or all (also with a status filter).
 
         `last` limits to the newest few of all. With `size` each says its own bytes and its image's.
         """
         from tiffin.engine.listing import list_containers
 
-        return list_containers(self._engine, every=all, filters=filters, last=last, size=size)
+        return tuple(list_containers(self._engine, every=all, filters=filters, last=last, size=size))
 
     def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Return docker's JSON of a container."""
@@ -133,7 +133,7 @@ class Containers:
             message = "You cannot attach to a stopped container, start it first"
             raise Conflict(message)
         connection = connect(self._store, record)
-        connection.attach(stdin=stdin)
+        connection.attach(stdin=stdin, stdout=True, stderr=True)
         return connection
 
     def stop(self, name: str, *, timeout: int | None = None, signal: str = "") -> None:
@@ -154,10 +154,8 @@ class Containers:
     def restart(self, name: str, *, timeout: int | None = None, signal: str = "") -> None:
         """Stop it if it runs, then start it."""
         record = self.get(name)
-        try:
+        if self._store.containers.state(record.id).running:
             self.stop(record.id, timeout=timeout, signal=signal)
-        except NotModified:
-            pass
         self.start(record.id).close()
         self._store.events.append("container", "restart", record.id, event_attributes(record))
 
@@ -169,17 +167,12 @@ class Containers:
 
     def rename(self, name: str, new: str) -> None:
         """Give another name; raises Conflict if it is taken."""
-        from tiffin.engine.create import check_name
-
         record = self.get(name)
         new = new.removeprefix("/")
         if not new:
             message = "Neither old nor new names may be empty"
             raise InvalidArgument(message)
-        if new == record.name:
-            message = "Renaming a container with the same name as its current name"
-            raise InvalidArgument(message)
-        self._store.containers.rename(record.id, check_name(new))
+        self._store.containers.rename(record.id, new)
         self._store.events.append(
             "container", "rename", record.id, {"name": new, "oldName": f"/{record.name}"}
         )
@@ -200,7 +193,7 @@ class Containers:
         removed, reclaimed = prune(self._engine, filters)
         return Pruned(removed=removed, reclaimed=reclaimed)
 
-    def logs(  # noqa: PLR0913 - docker's six flags
+    def logs(
         self,
         name: str,
         *,
@@ -232,8 +225,14 @@ class Containers:
 
         return execute(self._engine, self.get(name), request)
 
-    def cleanup(self, name: str) -> None:
-        """Finish what an ended container left undone (the keeper's last request): `--rm`, lost keepers."""
+    def forget(self, container_id: str, connection: Connection) -> None:
+        """Remove an ended `--rm` container whose exit came over this connection; its keeper helps."""
+        from tiffin.engine.remove import forget
+
+        forget(self._engine, container_id, connection)
+
+    def cleanup(self, container_id: str) -> None:
+        """Remove an ended `--rm` container and what is left of it (its keeper's last request)."""
         from tiffin.engine.remove import cleanup
 
-        cleanup(self._engine, self.get(name))
+        cleanup(self._engine, container_id)

@@ -12,7 +12,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.spec import clock
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
-from tiffin.store.containers import ContainerRecord
+from tiffin.store.containers import ContainerRecord, check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
 
-_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_NAME_REST = _NAME_FIRST | frozenset("_.-")
 _MINIMUM_MEMORY = 6 * 1024 * 1024
 _PULLS = ("always", "missing", "never")
 
 
-def create(  # noqa: PLR0913 - the words of `docker create`
+def create(
     engine: Engine,
     config: ContainerConfig,
     host: HostConfig,
@@ -44,17 +42,18 @@ def create(  # noqa: PLR0913 - the words of `docker create`
     """Make the record first (it reserves the name), then what lies on disk; undo both if that fails."""
     from tiffin.engine.containers import Created
 
+    name = name.removeprefix("/")
     if name:
-        name = check_name(name.removeprefix("/"))
+        check_name(name)  # before anything is fetched
     warnings = check_host(host)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
-    container_id = os.urandom(32).hex()
+    container_id = engine.store.containers.new_id()
     if not merged.hostname:
         own = os.uname().nodename if host.network_mode == "host" else container_id[:12]
         merged = merged.replace(hostname=own)
-    points = tuple(_resolve(engine, mount) for mount in wanted)
+    points = tuple(resolve_mount(engine, mount) for mount in wanted)
     record = ContainerRecord(
         id=container_id,
         name=name,
@@ -74,14 +73,6 @@ def create(  # noqa: PLR0913 - the words of `docker create`
         raise
     engine.store.events.append("container", "create", container_id, event_attributes(record))
     return Created(id=container_id, warnings=tuple(warnings))
-
-
-def check_name(name: str) -> str:
-    """Return a container's name, or raise InvalidArgument with docker's sentence."""
-    if len(name) < 2 or name[0] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
-        message = f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        raise InvalidArgument(message)
-    return name
 
 
 def check_host(host: HostConfig) -> list[str]:
@@ -135,7 +126,7 @@ def _is_id(name: str) -> bool:
     return False
 
 
-def _resolve(engine: Engine, mount: Mount) -> MountPoint:
+def resolve_mount(engine: Engine, mount: Mount) -> MountPoint:
     """Turn a wished mount into a mount point; volumes get their name and place, not yet their folder."""
     if mount.type == "tmpfs":
         return MountPoint(

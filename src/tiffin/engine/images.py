@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from tiffin.build.events import BuildEvent
-    from tiffin.engine.building import Built
+    from tiffin.build.roles import Built
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.progress import Report
@@ -48,22 +48,23 @@ class Images:
         """Return an image's record; raises NotFound."""
         return self._store.images.resolve(name)
 
-    def list(self, *, all: bool = False, filters: Filters = EMPTY) -> list[ImageView]:  # noqa: A002, ARG002
+    def list(self, *, all: bool = False, filters: Filters = EMPTY) -> tuple[ImageView, ...]:  # noqa: ARG002
         """Return images, newest first. There are no intermediate images, so `all` changes nothing."""
         need_labels = "label" in filters
-        views = [
+        views = tuple(
             image_view(record, labels=self._labels(record) if need_labels else EMPTY)
             for record in self._store.images.list()
-        ]
+        )
         if not filters:
             return views
         import time
 
         from tiffin.engine import filters as filtering
 
-        return filtering.images(
+        found = filtering.images(
             views, filters, find=lambda name: image_view(self.get(name)), now_ns=time.time_ns()
         )
+        return tuple(found)
 
     def _labels(self, record: ImageRecord) -> Mapping[str, str]:
         return self._store.images.config(record).config.labels
@@ -86,11 +87,11 @@ class Images:
         images = self._store.images
         return image_inspect(record, images.config(record), images.manifest(record), self._store.layout)
 
-    def history(self, name: str) -> list[HistoryView]:
+    def history(self, name: str) -> tuple[HistoryView, ...]:
         """Return how an image was made, newest first; sizes in bytes, 0 where no layer was made."""
         record = self.get(name)
         config = self._store.images.config(record)
-        sizes = [self._store.snapshots.size(chain) or 0 for chain in record.layers]
+        sizes = [self._store.snapshots.size(chain) for chain in record.layers]
         views = []
         for entry in config.history:
             size = 0 if entry.empty_layer or not sizes else sizes.pop(0)
@@ -110,7 +111,7 @@ class Images:
         views.reverse()
         if views:
             views[0] = views[0].replace(id=record.id, tags=tuple(map(familiar, record.tags)))
-        return views
+        return tuple(views)
 
     def tag(self, source: str, target: str) -> None:
         """Give an image one more name; a name that another image had moves here."""
@@ -122,16 +123,16 @@ class Images:
         self._store.images.tag(record.id, name.tagged())
         self._store.events.append("image", "tag", record.id, {"name": name.tagged().familiar})
 
-    def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[Removed]:
+    def remove(self, name: str, *, force: bool = False, prune: bool = True) -> tuple[Removed, ...]:
         """Take a name away; the last one takes the image and what only it used (kept if not `prune`).
 
         Raises NotFound, and Conflict where a container uses the image or an id has several names.
         """
         from tiffin.engine.rmi import remove
 
-        return remove(self._engine, name, force=force, prune=prune)
+        return tuple(remove(self._engine, name, force=force, prune=prune))
 
-    def prune(self, *, all: bool = False, filters: Filters = EMPTY) -> ImagesPruned:  # noqa: A002
+    def prune(self, *, all: bool = False, filters: Filters = EMPTY) -> ImagesPruned:
         """Remove untagged images, or `all` that no container uses."""
         from tiffin.engine.rmi import prune
 
@@ -144,7 +145,9 @@ class Images:
 
         return pull(self._engine, name, platform=platform, report=progress)
 
-    def pull_all(self, name: str, *, platform: str = "", progress: Report | None = None) -> list[Pulled]:
+    def pull_all(
+        self, name: str, *, platform: str = "", progress: Report | None = None
+    ) -> tuple[Pulled, ...]:
         """Fetch every tag of a repository."""
         from tiffin.engine.pull import pull
         from tiffin.registry.client import Repository
@@ -154,16 +157,18 @@ class Images:
             message = "tag can't be used with --all-tags/-a"
             raise InvalidArgument(message)
         tags = Repository(reference, self._engine.settings).tags()
-        return [
+        return tuple(
             pull(self._engine, f"{reference.familiar_name}:{tag}", platform=platform, report=progress)
             for tag in tags
-        ]
+        )
 
-    def push(self, name: str, *, all_tags: bool = False, progress: Report | None = None) -> list[Pushed]:
+    def push(
+        self, name: str, *, all_tags: bool = False, progress: Report | None = None
+    ) -> tuple[Pushed, ...]:
         """Send an image to the registry that its name says."""
         from tiffin.engine.push import push
 
-        return push(self._engine, name, all_tags=all_tags, report=progress)
+        return tuple(push(self._engine, name, all_tags=all_tags, report=progress))
 
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
         """Write images, with their names, as one tar that docker, podman and skopeo read."""
@@ -171,20 +176,20 @@ class Images:
 
         save(self._engine, names, out)
 
-    def load(self, stream: BinaryIO, *, progress: Report | None = None) -> list[str]:
+    def load(self, stream: BinaryIO, *, progress: Report | None = None) -> tuple[str, ...]:
         """Read what `save` (of any engine) wrote; return a line per image: `Loaded image: NAME`."""
         from tiffin.engine.archives import load
 
-        return load(self._engine, stream, report=progress)
+        return tuple(load(self._engine, stream, report=progress))
 
-    def build(  # noqa: PLR0913 - the words of `docker build`
+    def build(
         self,
         context: str | BinaryIO | None = None,
         *,
         dockerfile: str = "",
         file: str = "",
         tags: Sequence[str] = (),
-        build_args: Mapping[str, str | None] = EMPTY,
+        build_args: Mapping[str, str] = EMPTY,
         target: str = "",
         no_cache: bool = False,
         pull: bool = False,
@@ -197,20 +202,25 @@ class Images:
 
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
+        from tiffin.build.roles import Options
         from tiffin.engine.building import build
+        from tiffin.spec.platform import Platform
 
+        options = Options(
+            build_args=build_args,
+            target=target,
+            platform=Platform.parse(platform) if platform else None,
+            no_cache=no_cache,
+            pull=pull,
+            labels=labels,
+            network=network or "default",
+        )
         return build(
             self._engine,
             context,
             dockerfile=dockerfile,
             file=file,
             tags=tags,
-            build_args=build_args,
-            target=target,
-            no_cache=no_cache,
-            pull=pull,
-            labels=labels,
-            platform=platform,
-            network=network,
+            options=options,
             progress=progress,
         )

@@ -31,7 +31,7 @@ class LogEntry(Value):
     data: bytes
 
 
-def read(  # noqa: PLR0913 - docker's flags
+def read(
     store: Store,
     record: ContainerRecord,
     *,

@@ -7,6 +7,7 @@ import os
 from tiffin.errors import InvalidArgument
 from tiffin.spec.mount import Mount
 from tiffin.spec.value import Value
+from tiffin.store.volumes import check_name as check_volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _PROPAGATIONS = {"shared", "slave", "private", "rshared", "rslave", "rprivate"}
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "U", "cached", "delegated", "consistent", "volume-nocopy"}
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 class MountPoint(Value):
@@ -101,21 +101,10 @@ def parse_bind(text: str) -> Mount:
             propagation=propagation,
             create_source=True,
         )
-    check_volume_name(source)
+    check_volume(source)
     return Mount(
         type="volume", source=source, target=target, read_only=read_only, no_copy="nocopy" in options
     )
-
-
-def check_volume_name(name: str) -> str:
-    """Return a volume's name, or raise InvalidArgument with docker's sentence."""
-    if len(name) < 2 or not _NAME.issuperset(name) or name[0] in "_.-":
-        message = (
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
-        )
-        raise InvalidArgument(message)
-    return name
 
 
 def check(mount: Mount) -> Mount:
@@ -130,7 +119,7 @@ def check(mount: Mount) -> Mount:
             raise InvalidArgument(message)
     elif mount.type == "volume":
         if mount.source:
-            check_volume_name(mount.source)
+            check_volume(mount.source)
     elif mount.type != "tmpfs":
         message = f'invalid mount config for type "{mount.type}": mount type unknown'
         raise InvalidArgument(message, hint="bind, volume and tmpfs are known")

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore, Event
 
 from tiffin.engine.progress import Progress, silent
-from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError
-from tiffin.layer.apply import Extraction
+from tiffin.errors import Corrupt, Interrupted, InvalidArgument, NotFound, TiffinError
+from tiffin.layer.apply import Extraction, MissingTarget
 from tiffin.registry.client import Repository
 from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
@@ -23,7 +23,7 @@ from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Report
@@ -52,9 +52,11 @@ def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None
     try:
         say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
         top, raw = repository.resolve(reference.digest or reference.tag)
-        with engine.store.leases.hold() as lease:
-            entry, manifest_raw = _choose(repository, reference, top, raw, wanted)
-            lease.protect(top.digest, entry.digest)
+        with engine.store.lease("pull") as lease, repository:
+            entry, manifest_raw = choose(
+                lambda chosen: repository.resolve(chosen.digest), top, raw, wanted, reference.familiar
+            )
+            lease.hold((top.digest, entry.digest))
             before = _known(engine.store, reference)
             image_id = commit_image(
                 engine,
@@ -89,10 +91,14 @@ def _known(store: Store, reference: Reference) -> tuple[str, str] | None:
     return record.id, record.top.digest
 
 
-def _choose(
-    repository: Repository, reference: Reference, top: Descriptor, raw: bytes, wanted: Platform
+def choose(
+    resolve: Callable[[Descriptor], tuple[Descriptor, bytes]],
+    top: Descriptor,
+    raw: bytes,
+    wanted: Platform,
+    name: str,
 ) -> tuple[Descriptor, bytes]:
-    """Return the manifest for the platform: the top itself, or the entry of an index."""
+    """Return the manifest for a platform and its bytes: the top itself, or the fitting entry of an index."""
     parsed = manifests.parse(raw, top.media_type)
     if isinstance(parsed, manifests.Manifest):
         return top.replace(media_type=parsed.media_type), raw
@@ -100,14 +106,12 @@ def _choose(
     if entry is None:
         offered = sorted({str(m.platform) for m in parsed.images() if m.platform})
         message = f"no matching manifest for {wanted} in the manifest list entries"
-        raise NotFound(
-            message, hint=f"{reference.familiar} is there for {', '.join(offered) or 'no platform'}"
-        )
-    descriptor, manifest_raw = repository.resolve(entry.digest)
-    return descriptor, manifest_raw
+        raise NotFound(message, hint=f"{name} is there for {', '.join(offered) or 'no platform'}")
+    descriptor, manifest_raw = resolve(entry)
+    return descriptor.replace(platform=None), manifest_raw
 
 
-def commit_image(  # noqa: PLR0913 - pull and load hand over the same six things
+def commit_image(
     engine: Engine,
     source: BlobSource,
     *,
@@ -152,6 +156,20 @@ def _config(store: Store, source: BlobSource, manifest: Manifest) -> ImageConfig
     return config
 
 
+class _Fetched(Value):
+    """A layer that is ready to be committed: its draft (None if the layer is here) and its size."""
+
+    size: int
+    draft: Draft | None = None
+    implied: tuple[str, ...] = ()
+    linked_below: bool = False  # has hard links into layers below: to be unpacked once those are there
+
+    def discard(self) -> None:
+        """Remove what has not become a layer."""
+        if self.draft is not None:
+            self.draft.discard()
+
+
 class _Layers:
     """The layers of one image on their way: downloaded and extracted side by side, committed in order."""
 
@@ -173,45 +191,53 @@ class _Layers:
         """Bring every layer into the store; return their unpacked sizes, bottom first."""
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="tiffin-pull") as pool:
             futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
-            sizes, parent = [], ""
             try:
-                for index, future in enumerate(futures):
-                    draft, size = future.result()
-                    sizes.append(size)
-                    if draft is not None:
-                        self._store.snapshots.commit(
-                            draft, parent=parent, diff_id=self._diff_ids[index], size=size
-                        )
-                        self._tell(index, "Pull complete")
-                    parent = self._chain[index]
+                return [self._commit(index, future.result()) for index, future in enumerate(futures)]
             except BaseException:
                 self._stop.set()
                 for future in futures:
                     future.cancel()
-                for future in futures:
-                    if not future.cancelled() and future.exception() is None and future.result()[0]:
-                        future.result()[0].discard()  # type: ignore[union-attr]
                 raise
-        return sizes
+            finally:
+                for future in futures:
+                    if not future.cancelled() and future.exception() is None:
+                        future.result().discard()
+
+    def _commit(self, index: int, fetched: _Fetched) -> int:
+        """Make a draft the layer over those below it, which are here by now."""
+        if fetched.linked_below:
+            lower = [self._store.layout.layer(c) for c in reversed(self._chain[:index])]
+            fetched = self._extract(index, lower)
+        if fetched.draft is not None:
+            self._store.snapshots.commit(
+                fetched.draft,
+                parent=self._chain[index - 1] if index else "",
+                diff_id=self._diff_ids[index],
+                size=fetched.size,
+                foreign=True,
+                implied=fetched.implied,
+            )
+            self._tell(index, "Pull complete")
+        return fetched.size
 
     def _tell(self, index: int, status: str, current: int = 0) -> None:
         layer = self._layers[index]
         self._say(Progress(status=status, id=digests.short(layer.digest), current=current, total=layer.size))
 
-    def _one(self, index: int) -> tuple[Draft | None, int]:
-        """Download one layer and extract it into a draft; (None, size) if it is here already."""
+    def _one(self, index: int) -> _Fetched:
+        """Download one layer and extract it into a draft, as far as it is not here already."""
         layer = self._layers[index]
         have_blob = self._store.content.has_blob(layer)
-        size = self._store.snapshots.size(self._chain[index])
-        if have_blob and size is not None:
-            self._tell(index, "Already exists")
-            return None, size
+        have_layer = self._store.snapshots.has(self._chain[index])
         if not have_blob:
             self._download(index)
-        if size is not None:
+        if have_layer:
             self._tell(index, "Already exists")
-            return None, size
-        return self._extract(index)
+            return _Fetched(size=self._store.snapshots.size(self._chain[index]))
+        try:
+            return self._extract(index)
+        except MissingTarget:
+            return _Fetched(size=0, linked_below=True)
 
     def _download(self, index: int) -> None:
         layer = self._layers[index]
@@ -223,21 +249,25 @@ class _Layers:
             done += count
             if self._stop.is_set():
                 message = "stopped, as another layer failed"
-                raise Corrupt(message)
+                raise Interrupted(message)
             self._tell(index, "Downloading", done)
 
-        self._store.content.put_blob(layer, self._source.open_blob(layer), moved)
+        reader = self._source.open_blob(layer)
+        try:
+            self._store.content.put_blob(layer, reader, moved)
+        finally:
+            reader.close()
         self._tell(index, "Download complete", layer.size)
 
-    def _extract(self, index: int) -> tuple[Draft, int]:
+    def _extract(self, index: int, lower: Sequence[str] = ()) -> _Fetched:
         layer = self._layers[index]
         draft = self._store.snapshots.begin()
         try:
             with self._cores:
-                self._tell(index, "Extracting", 0)
-                descriptor = os.open(self._store.content.path(layer.digest), os.O_RDONLY | os.O_CLOEXEC)
+                self._tell(index, "Extracting")
+                path = self._store.content.path(layer.digest)
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    lower = [self._store.layout.layer(c) for c in self._chain[:index]]
                     applied = Extraction.start(descriptor, draft.path, xattr=self._xattr, lower=lower).wait()
                 finally:
                     os.close(descriptor)
@@ -250,4 +280,4 @@ class _Layers:
         except BaseException:
             draft.discard()
             raise
-        return draft, applied.size
+        return _Fetched(size=applied.size, draft=draft, implied=applied.implied)

@@ -68,8 +68,8 @@ def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
         raise _missing(reference) from None
     repository = Repository(reference, engine.settings)
     try:
-        with store.leases.hold() as lease:
-            lease.protect(record.id, record.manifest.digest)
+        with store.lease("push") as lease, repository:
+            lease.hold((record.id, record.manifest.digest))
             manifest = portable(engine, record)
             with ThreadPoolExecutor(engine.settings.parallel_downloads, "tiffin-push") as pool:
                 list(pool.map(lambda layer: _push_blob(engine, repository, layer, say), manifest.layers))
@@ -136,19 +136,39 @@ def portable(engine: Engine, record: ImageRecord) -> Manifest:
     plain = {mediatype.OCI_LAYER, mediatype.DOCKER_LAYER}
     if not any(layer.media_type in plain for layer in manifest.layers):
         return manifest
-    layers = []
-    for layer in manifest.layers:
-        if layer.media_type in plain:
-            gzip = store.content.compressed(layer, "gzip", _LEVEL)
-            kind = (
-                mediatype.OCI_LAYER_GZIP
-                if layer.media_type == mediatype.OCI_LAYER
-                else mediatype.DOCKER_LAYER_GZIP
-            )
-            layers.append(gzip.replace(media_type=kind))
-        else:
-            layers.append(layer)
+    layers = [compressed(engine, layer) if layer.media_type in plain else layer for layer in manifest.layers]
     fresh = Manifest.build(manifest.config, layers)
     descriptor = store.content.put_bytes(fresh.raw, fresh.media_type)
-    store.images.set_manifest(record.id, descriptor)
+    config = store.images.config(record)
+    store.images.commit(config=config, manifest=descriptor, top=descriptor, size=record.size)
     return fresh
+
+
+def compressed(engine: Engine, layer: Descriptor) -> Descriptor:
+    """Return the gzip form of an uncompressed layer, made now if it is not here yet."""
+    content = engine.store.content
+    docker = layer.media_type == mediatype.DOCKER_LAYER
+    media_type = mediatype.DOCKER_LAYER_GZIP if docker else mediatype.OCI_LAYER_GZIP
+    known = content.compressed(layer.digest, media_type)
+    if known is not None:
+        return known
+    from contextlib import closing
+    from hashlib import sha256
+
+    from tiffin.layer.compression import Compressor
+
+    squeezer, digest, size = Compressor("gzip", _LEVEL), sha256(), 0
+    path = content.private_path()
+    reader = content.open_blob(layer)
+    with closing(reader), open(path, "xb") as out:
+        while True:
+            chunk = reader.read(1 << 20)
+            data = squeezer.feed(chunk) if chunk else squeezer.finish()
+            digest.update(data)
+            size += out.write(data)
+            if not chunk:
+                break
+    descriptor = Descriptor(media_type=media_type, digest=f"sha256:{digest.hexdigest()}", size=size)
+    content.adopt(path, descriptor.digest, size)
+    content.remember_compressed(layer.digest, descriptor)
+    return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiffin.engine.streams import communicate
 from tiffin.errors import StartFailed
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.value import EMPTY, Value
@@ -21,7 +22,7 @@ class Completed(Value):
     stderr: bytes
 
 
-def run(  # noqa: PLR0913 - the words of `docker run` that a script needs
+def run(
     image: str,
     command: Sequence[str] = (),
     *,
@@ -70,8 +71,8 @@ def run_to_end(engine: Engine, config: ContainerConfig, host: HostConfig, stdin:
     except StartFailed:
         engine.containers.remove(created.id, force=True)
         raise
-    output: dict[str, list[bytes]] = {"O": [], "E": []}
+    output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
     with connection:
-        code = connection.communicate(stdin, lambda kind, data: output[kind].append(data))
-    engine.containers.remove(created.id, force=True, volumes=True)
-    return Completed(exit_code=code, stdout=b"".join(output["O"]), stderr=b"".join(output["E"]))
+        code = communicate(connection, stdin, lambda stream, data: output[stream].append(data))
+        engine.containers.forget(created.id, connection)
+    return Completed(exit_code=code, stdout=b"".join(output["stdout"]), stderr=b"".join(output["stderr"]))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
+    from tiffin.keeper.client import Connection
     from tiffin.store.containers import ContainerRecord
 
 
@@ -40,7 +41,6 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
             store.containers.remove(record.id)
         except NotFound:
             return record.id  # another command was faster
-        store.snapshots.remove(record.id)
     if volumes or record.host.auto_remove:
         _remove_anonymous(engine, record)
     store.events.append("container", "destroy", record.id, event_attributes(record))
@@ -66,8 +66,28 @@ def _remove_anonymous(engine: Engine, record: ContainerRecord) -> None:
             engine.store.volumes.remove_if_anonymous(mount["name"])
 
 
-def cleanup(engine: Engine, record: ContainerRecord) -> None:
-    """Remove an ended `--rm` container; for others there is nothing left to do."""
+def forget(engine: Engine, container_id: str, connection: Connection) -> None:
+    """Take away an ended `--rm` container's record; its keeper removes the folder once it is unmounted.
+
+    If we are killed before the acknowledgement, the keeper starts the command that does `cleanup`.
+    """
+    try:
+        record = engine.store.containers.get(container_id)
+        engine.store.containers.forget(container_id)
+    except NotFound:
+        return  # another command was faster
+    _remove_anonymous(engine, record)
+    engine.store.events.append("container", "destroy", record.id, event_attributes(record))
+    connection.acknowledge()
+
+
+def cleanup(engine: Engine, container_id: str) -> None:
+    """Remove an ended `--rm` container, or the folder of one whose record is gone already."""
+    try:
+        record = engine.store.containers.get(container_id)
+    except NotFound:
+        engine.store.snapshots.remove(container_id)
+        return
     if record.host.auto_remove and not engine.store.containers.state(record.id).running:
         remove(engine, record, force=False, volumes=True)
 

@@ -62,13 +62,14 @@ def _remove_by_id(
 
 
 def _untag(engine: Engine, record: ImageRecord, name: str) -> Removed:
-    engine.store.images.untag(name)
+    engine.store.images.untag(Reference.parse(name))
     engine.store.events.append("image", "untag", record.id, {"name": familiar(name)})
     return Removed(untagged=familiar(name))
 
 
 def _users(engine: Engine, record: ImageRecord) -> list[ContainerRecord]:
-    return [c for c in engine.store.containers.list() if c.image_id == record.id]
+    users = engine.store.images.users(record.id)
+    return [engine.store.containers.get(container_id) for container_id in users]
 
 
 def _refuse_if_used(engine: Engine, record: ImageRecord, name: str, *, only_running: bool) -> None:
@@ -95,10 +96,15 @@ def _delete(engine: Engine, record: ImageRecord, *, prune: bool) -> list[Removed
     engine.store.events.append("image", "delete", record.id, {})
     gone = [Removed(deleted=record.id)]
     if prune:
-        from tiffin.store import gc
-
-        gc.sweep(engine.store)
+        sweep(engine)
     return gone
+
+
+def sweep(engine: Engine) -> int:
+    """Remove from the store what nothing refers to any more; return the bytes that this freed."""
+    from tiffin.store import gc
+
+    return sum(item.size for item in gc.sweep(engine.store))
 
 
 def prune(engine: Engine, *, every: bool, filters: Filters) -> tuple[list[Removed], int]:
@@ -110,7 +116,6 @@ def prune(engine: Engine, *, every: bool, filters: Filters) -> tuple[list[Remove
     used = {container.image_id for container in store.containers.list()}
     limits = [filtering.moment(text, time.time_ns()) for text in filters.get("until", ())]
     removed: list[Removed] = []
-    before = _bytes(engine)
     for record in store.images.list():
         if record.id in used or (record.tags and not every):
             continue
@@ -127,11 +132,4 @@ def prune(engine: Engine, *, every: bool, filters: Filters) -> tuple[list[Remove
             removed += _delete(engine, record, prune=False)
         except NotFound:
             continue  # another command was faster
-    from tiffin.store import gc
-
-    gc.sweep(store)
-    return removed, max(0, before - _bytes(engine))
-
-
-def _bytes(engine: Engine) -> int:
-    return engine.store.snapshots.total()
+    return removed, sweep(engine)

@@ -51,11 +51,12 @@ class System:
     def _runtime(self) -> tuple[str, str]:
         from tiffin.runtime import oci
 
+        settings = self._engine.settings
         try:
-            runtime = oci.find(self._engine.settings.runtime)
+            path = oci.find(settings.runtime, settings.environment.get("PATH", ""))
         except NotFound:
             return "none", ""
-        return runtime.name, runtime.version
+        return oci.kind(path), _first_line(path)
 
     def info(self) -> dict[str, Any]:
         """Return what `docker info` shows, in the API's words, and tiffin's own facts beside it."""
@@ -106,27 +107,44 @@ class System:
 
     def prune_build_cache(self, *, all: bool = False) -> int:
         """Forget build steps' results that no image uses (`all`: every one); return bytes freed."""
-        from tiffin.store import gc
+        from tiffin.engine.rmi import sweep
 
-        before = self._store.snapshots.total()
-        self._store.buildcache.prune(every=all)
-        gc.sweep(self._store)
-        return max(0, before - self._store.snapshots.total())
+        cache = self._store.buildcache
+        if all:
+            cache.prune()
+        else:
+            in_images = {chain for record in self._store.images.list() for chain in record.layers}
+            cache.forget(s.key for s in cache.list() if s.result.get("chain_id") not in in_images)
+        return sweep(self._engine)
 
     def login(self, server: str, username: str, password: str) -> str:
         """Check credentials with a registry and keep them; return where they are kept.
 
         Raises Unauthorized if the registry does not accept them.
         """
-        from tiffin.registry.client import login
+        from tiffin.registry.client import check_login
+        from tiffin.registry.credentials import Credential, Credentials
 
-        return login(server, username, password, self._engine.settings)
+        settings = self._engine.settings
+        credential = check_login(server, Credential(username=username, password=password), settings)
+        return Credentials(settings).store(server, credential)
 
     def logout(self, server: str) -> bool:
         """Forget a registry's credentials; tell whether there were any."""
         from tiffin.registry.credentials import Credentials
 
         return Credentials(self._engine.settings).erase(server)
+
+
+def _first_line(program: str) -> str:
+    """Return the first line of what `PROGRAM --version` prints."""
+    import subprocess
+
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, check=False, text=True)
+    except OSError:
+        return ""
+    return done.stdout.partition("\n")[0]
 
 
 def _python_version() -> str:

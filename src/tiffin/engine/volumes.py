@@ -21,14 +21,9 @@ class Volumes:
 
     def create(self, name: str = "", *, labels: Mapping[str, str] = EMPTY) -> VolumeRecord:
         """Make a volume (a random name if none is given); one that is there already is returned."""
-        import os
+        return self._store.volumes.create(name, labels=labels)
 
-        from tiffin.engine.mounts import check_volume_name
-
-        chosen = check_volume_name(name) if name else os.urandom(32).hex()
-        return self._store.volumes.ensure(chosen, labels=labels, anonymous=not name)
-
-    def list(self) -> list[VolumeRecord]:
+    def list(self) -> tuple[VolumeRecord, ...]:
         """Return all volumes by name."""
         return self._store.volumes.list()
 

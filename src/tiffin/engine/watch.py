@@ -26,7 +26,7 @@ class Watch:
         self._path = path
         self._opened: int | None = None
         libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
+        self._fd: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
         folder = os.fsencode(os.path.dirname(path))
         if (
             self._fd < 0

@@ -13,7 +13,7 @@ from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from tiffin.store.database import Database, Row
@@ -84,6 +84,11 @@ class BuildCache:
             self._database.execute("DELETE FROM steps WHERE last_used<?", (unused_since,))
             self._database.execute("DELETE FROM memos WHERE last_used<?", (unused_since,))
         return tuple(row[0] for row in rows)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget some steps."""
+        with self._database.transaction():
+            self._database.execute_many("DELETE FROM steps WHERE key=?", [(key,) for key in keys])
 
     def recall(self, key: str) -> bytes | None:
         """Return a memo (for example the known digests of a context's files)."""

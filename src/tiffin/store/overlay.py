@@ -154,7 +154,8 @@ class Stack:
         """Return (canonical path, entry or None) of a path, absolute or taken from the root.
 
         Where the path leads to nothing, the canonical one still says where it would be made: symlinks
-        on the way are resolved and the missing rest is appended (its `..` taken literally). Raises
+        on the way are resolved and the missing rest is appended. `.` and `..` after what is no folder,
+        or is not there, are taken by their letters, where the kernel would refuse the path. Raises
         InvalidArgument for a path with too many symlinks or a NUL.
         """
         if "\0" in path:

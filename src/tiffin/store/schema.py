@@ -22,7 +22,7 @@ CREATE TABLE blobs (
 ) WITHOUT ROWID;
 CREATE TABLE layers (
     chain_id TEXT PRIMARY KEY, parent TEXT NOT NULL, diff_id TEXT NOT NULL, size INTEGER NOT NULL,
-    serializer INTEGER NOT NULL, created INTEGER NOT NULL, synced INTEGER NOT NULL
+    serializer INTEGER NOT NULL, tar_size INTEGER NOT NULL, created INTEGER NOT NULL, synced INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX layers_by_diff ON layers (diff_id);
 -- Which compressed blobs are the same layer as an uncompressed one.

@@ -99,12 +99,13 @@ class Snapshots:
         parent: str,
         diff_id: str,
         size: int,
+        tar_size: int = 0,
         foreign: bool = False,
         implied: Iterable[str] = (),
     ) -> str:
         """Make a draft the layer over `parent` ("" at the bottom); return its chain id.
 
-        `foreign` says that the tar was made elsewhere (pull, load), so our serialiser may not give its
+        `tar_size` is the length of the uncompressed tar, where it is known. `foreign` says that the tar was made elsewhere (pull, load), so our serialiser may not give its
         bytes back. `implied` are folders (relative to the root) that the tar did not list: they get
         owner, mode and times of the same folder in the layers below. A layer that is here already is
         kept and the draft dropped. Raises NotFound if the parent is not here.
@@ -114,7 +115,7 @@ class Snapshots:
         chain_id = digests.chain_id(parent, diff_id)
         self._inherit(draft.path, parent, implied)
         serializer = 0 if foreign else SERIALIZER
-        row = (chain_id, parent, diff_id, size, serializer, time.time_ns())
+        row = (chain_id, parent, diff_id, size, serializer, tar_size, time.time_ns())
         try:
             with self._database.transaction():
                 if parent and not self._has(parent):
@@ -122,7 +123,7 @@ class Snapshots:
                     raise NotFound(message)
                 if not self._has(chain_id):
                     self._place(draft.path, self._layout.layer(chain_id))
-                    self._database.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, 0)", row)
+                    self._database.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, 0)", row)
                 self._leases.hold_found(chain_id)
         except OSError as error:
             raise atomic.storage_error(error, f"commit layer {diff_id}") from error
@@ -180,6 +181,14 @@ class Snapshots:
     def size(self, chain_id: str) -> int:
         """Return the bytes of one layer's files, as they were counted when it was made."""
         row = self._database.one("SELECT size FROM layers WHERE chain_id=?", (chain_id,))
+        if row is None:
+            message = f"layer {chain_id} not found"
+            raise NotFound(message)
+        return int(row[0])
+
+    def tar_size(self, chain_id: str) -> int:
+        """Return the length of a built layer's uncompressed tar; 0 for one that came from elsewhere."""
+        row = self._database.one("SELECT tar_size FROM layers WHERE chain_id=?", (chain_id,))
         if row is None:
             message = f"layer {chain_id} not found"
             raise NotFound(message)
@@ -258,6 +267,16 @@ class Snapshots:
         except FileNotFoundError:
             return
         atomic.delete_tree(aside)
+
+    def claim(self, key: str) -> None:
+        """Make this process the owner of a folder whose row is about to go: if it dies, gc takes over."""
+        owner = f"{self._layout.container(key)}/{OWNER}"
+        temporary = atomic.temporary_name(owner)
+        try:
+            posix.symlink(atomic.owner_tag(), temporary)
+            posix.rename(temporary, owner)
+        except OSError:
+            return  # no folder, or no room: gc then asks for the folder's age
 
     def usage(self, key: str) -> int:
         """Return the bytes of what a container has written."""
