@@ -1,0 +1,86 @@
+"""save and load: the same commit as a pull's, with an archive as the source."""
+
+from __future__ import annotations
+
+from tiffin.archive import load as archives
+from tiffin.archive import save as writing
+from tiffin.engine.progress import silent
+from tiffin.engine.pull import choose, commit_image
+from tiffin.errors import InvalidArgument
+from tiffin.spec import manifest as manifests
+from tiffin.spec.platform import Platform
+from tiffin.spec.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
+    from tiffin.archive.load import Archive, ArchivedImage
+    from tiffin.archive.save import SavedImage
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.progress import Report
+
+
+def save(engine: Engine, names: Sequence[str], out: BinaryIO) -> None:
+    """Write images; a repository without a tag means all its tags, an id an image without names."""
+    with engine.store.lease("save"):
+        images = [image for name in names for image in _saved(engine, name)]
+        writing.write(images, engine.store.content, out)
+
+
+def _saved(engine: Engine, name: str) -> list[SavedImage]:
+    images = engine.store.images
+    try:
+        reference = Reference.parse(name)
+    except InvalidArgument:
+        reference = None
+    if reference and not reference.tag and not reference.digest:
+        tagged = [
+            writing.SavedImage(manifest=images.manifest(record), tags=(Reference.parse(tag),))
+            for record in images.list()
+            for tag in record.tags
+            if Reference.parse(tag).name == reference.name
+        ]
+        if tagged:
+            return tagged
+    record = images.resolve(name)
+    named = reference is not None and str(reference.tagged()) in record.tags
+    tags = (reference.tagged(),) if named and reference else ()
+    return [writing.SavedImage(manifest=images.manifest(record), tags=tags)]
+
+
+def load(engine: Engine, stream: BinaryIO, *, report: Report | None = None) -> list[str]:
+    """Read an archive into the store; return docker's line for each image.
+
+    Raises InvalidArgument for what is no image archive, Corrupt for a damaged one.
+    """
+    store = engine.store
+    with store.lease("load"), archives.read(stream, store.content.private_path()) as archive:
+        return [line for image in archive.images for line in _load_one(engine, archive, image, report)]
+
+
+def _load_one(engine: Engine, archive: Archive, image: ArchivedImage, report: Report | None) -> list[str]:
+    raw = archive.read(image.top)
+    entry, manifest_raw = choose(
+        lambda wanted: (wanted, archive.read(wanted)), image.top, raw, Platform.here(), "the archive"
+    )
+    # An index whose other platforms are not in the archive cannot be pushed or saved as such again.
+    top, top_raw = image.top, raw
+    parsed = manifests.parse(raw, image.top.media_type)
+    if isinstance(parsed, manifests.Index) and not all(map(archive.has_blob, parsed.manifests)):
+        top, top_raw = entry, manifest_raw
+    image_id = commit_image(
+        engine,
+        archive,
+        top=top,
+        top_raw=top_raw,
+        entry=entry,
+        manifest_raw=manifest_raw,
+        names=(image.tags, ()),
+        say=report or silent,
+    )
+    engine.store.events.append("image", "load", image_id, {"name": image_id})
+    if not image.tags:
+        return [f"Loaded image ID: {image_id}"]
+    return [f"Loaded image: {tag.familiar}" for tag in image.tags]

@@ -1,0 +1,203 @@
+"""build: the three roles that a build is given (images, commands, the result's names), played by the engine."""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.build import builder
+from tiffin.build.roles import BaseImage, Layer, RunResult
+from tiffin.engine.bundle import start_request
+from tiffin.engine.create import find_image
+from tiffin.engine.start import launch, until_closed
+from tiffin.engine.streams import communicate
+from tiffin.errors import InvalidArgument, Unavailable
+from tiffin.keeper import frames
+from tiffin.spec import clock, mediatype
+from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
+from tiffin.spec.descriptor import Descriptor
+from tiffin.spec.manifest import Manifest
+from tiffin.spec.mount import Mount
+from tiffin.spec.platform import Platform
+from tiffin.spec.reference import Reference
+from tiffin.store.containers import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import BinaryIO
+
+    from tiffin.build.events import BuildEvent
+    from tiffin.build.roles import Built, Options, Output, RunRequest
+    from tiffin.engine.engine import Engine
+    from tiffin.spec.image import ImageConfig
+
+_CLEANUP_SECONDS = 30.0
+
+
+def build(
+    engine: Engine,
+    context: str | BinaryIO | None,
+    *,
+    dockerfile: str,
+    file: str,
+    tags: Sequence[str],
+    options: Options,
+    progress: Callable[[BuildEvent], None] | None,
+) -> Built:
+    """Build an image and name it; see `Images.build`."""
+    names = [_tag(tag) for tag in tags]  # before anything is built
+    return builder.build(
+        engine.store,
+        context,
+        images=_Images(engine),
+        runner=_Runner(engine),
+        exporter=_Exporter(engine, names),
+        dockerfile=dockerfile,
+        file=file,
+        options=options,
+        progress=progress,
+    )
+
+
+def _tag(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.digest:
+        message = f'invalid argument "{text}" for "-t, --tag" flag: cannot name an image by a digest'
+        raise InvalidArgument(message)
+    return reference.tagged()
+
+
+class _Images:
+    """Resolves FROM and COPY --from: what is here, else (or always, with --pull) from the registry."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def resolve(self, reference: str, platform: Platform, *, pull: bool) -> BaseImage:
+        """Return the image with its layers, those that came from a registry with their blobs."""
+        store = self._engine.store
+        fetched = False
+
+        def note(_progress: object) -> None:
+            nonlocal fetched
+            fetched = True
+
+        wanted = "" if platform == Platform.here() else str(platform)
+        record = find_image(
+            self._engine,
+            reference,
+            platform=wanted,
+            pull="always" if pull else "missing",
+            progress=note,
+        )
+        manifest, config = store.images.manifest(record), store.images.config(record)
+        layers = []
+        for diff_id, chain_id, descriptor in zip(
+            config.diff_ids, record.layers, manifest.layers, strict=True
+        ):
+            store.snapshots.has(chain_id)  # takes it into this build's lease
+            size = store.snapshots.size(chain_id)
+            layers.append(Layer(diff_id=diff_id, chain_id=chain_id, size=size, blob=descriptor))
+        return BaseImage(name=reference, config=config, layers=tuple(layers), fetched=fetched)
+
+
+class _Runner:
+    """Runs a RUN as a container of its own that has no record and leaves nothing but its upper folder."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, request: RunRequest, output: Output) -> RunResult:
+        """Run to the end; the result's draft is what the command changed."""
+        store = self._engine.store
+        record = self._record(request)
+        store.snapshots.prepare(record.id, request.layers)
+        try:
+            record = self._with_files(record, request)
+            code = self._to_end(record, output)
+            draft = store.snapshots.adopt_upper(record.id) if code == 0 else None
+        finally:
+            store.snapshots.remove(record.id)
+        return RunResult(exit_code=code, draft=draft)
+
+    def _record(self, request: RunRequest) -> ContainerRecord:
+        container_id = self._engine.store.containers.new_id()
+        network = "host" if request.network == "default" else request.network
+        return ContainerRecord(
+            id=container_id,
+            name=f"build-{container_id[:12]}",
+            created=clock.now(),
+            image_id="",
+            layers=request.layers,
+            config=ContainerConfig(
+                hostname="buildkitsandbox",
+                user=request.user,
+                env=request.env,
+                cmd=request.argv,
+                working_dir=request.cwd,
+            ),
+            host=HostConfig(network_mode=network, log_config=LogConfig(type="none")),
+        )
+
+    def _with_files(self, record: ContainerRecord, request: RunRequest) -> ContainerRecord:
+        """Put the files that the command needs beside its bundle and mount them."""
+        folder = self._engine.store.layout.container(record.id)
+        mounts = []
+        for number, (path, data) in enumerate(request.files):
+            source = f"{folder}/file-{number}"
+            with open(source, "wb") as stream:
+                stream.write(data)
+            os.chmod(source, 0o755)  # noqa: S103 - it is executed, by whatever user the step runs as
+            mounts.append(Mount(type="bind", source=source, target=path, read_only=True))
+        if not mounts:
+            return record
+        from tiffin.engine.create import resolve_mount
+
+        return record.replace(mounts=tuple(resolve_mount(self._engine, mount).to_json() for mount in mounts))
+
+    def _to_end(self, record: ContainerRecord, output: Output) -> int:
+        attach = frames.STDOUT | frames.STDERR
+        request = start_request(self._engine, record, attach=attach, size=(0, 0))
+        numbers = {"stdout": 1, "stderr": 2}
+        with launch(self._engine, request) as connection:
+            try:
+                code = communicate(connection, b"", lambda stream, data: output(numbers[stream], data))
+            except BaseException:
+                # Ctrl-C, or nobody reads the output any more: the step ends with the build.
+                connection.send_kill(9)
+                until_closed(connection, _CLEANUP_SECONDS)
+                raise
+            if not until_closed(connection, _CLEANUP_SECONDS):
+                message = "the step has ended, but its mounts could not be given back"
+                raise Unavailable(message)
+        return code
+
+
+class _Exporter:
+    """Makes the result an image: config, manifest, names, in one durable commit."""
+
+    def __init__(self, engine: Engine, names: Sequence[Reference]) -> None:
+        self._engine = engine
+        self._names = names
+
+    def export(self, config: ImageConfig, layers: tuple[Layer, ...]) -> str:
+        """Commit and return the image id. Built layers stay uncompressed until a push wants them."""
+        store = self._engine.store
+        described = store.content.put_bytes(config.raw, mediatype.OCI_CONFIG)
+        manifest = Manifest.build(described, [self._descriptor(layer) for layer in layers])
+        descriptor = store.content.put_bytes(manifest.raw, manifest.media_type)
+        record = store.images.commit(
+            config=config,
+            manifest=descriptor,
+            top=descriptor,
+            size=sum(layer.size for layer in layers),
+            tags=self._names,
+        )
+        store.events.append("image", "build", record.id, {"name": record.id})
+        return record.id
+
+    def _descriptor(self, layer: Layer) -> Descriptor:
+        if layer.blob is not None:
+            return layer.blob
+        size = self._engine.store.snapshots.tar_size(layer.chain_id)
+        return Descriptor(media_type=mediatype.OCI_LAYER, digest=layer.diff_id, size=size)

@@ -1,0 +1,152 @@
+"""From a container's record to what its keeper is told: bundle, mounts, user, filter, log."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tiffin.engine.mounts import MountPoint
+from tiffin.engine.views import log_path as container_log
+from tiffin.errors import InvalidArgument
+from tiffin.keeper.request import StartRequest
+from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
+from tiffin.runtime.machine import Machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+    from tiffin.runtime.user import User
+    from tiffin.store.containers import ContainerRecord
+    from tiffin.store.store import Store
+
+_LOG_FILES = 3
+_LOG_SIZE = 100 << 20
+"""Logs are bounded unless told otherwise: three files of 100 MB."""
+_SUFFIXES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def start_request(
+    engine: Engine, record: ContainerRecord, *, attach: int, size: tuple[int, int]
+) -> StartRequest:
+    """Write the bundle of a container and return the request for its keeper.
+
+    Everything that can be wrong with a configuration is found here, before a process exists: an
+    unknown user, a profile that cannot be read, no runtime.
+    """
+    store, config, host = engine.store, record.config, record.host
+    folder = store.layout.container(record.id)
+    mount = store.snapshots.prepare(record.id, record.layers)
+    runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
+    machine = Machine.here()
+    options = security.parse(host.security_opt)
+    privileged = host.privileged
+    granted = capabilities.granted(
+        host.cap_add, host.cap_drop, privileged=privileged, available=machine.capabilities
+    )
+    filtering = "unconfined" if privileged and not options.seccomp else options.seccomp
+    hostname = config.hostname
+    on_host = host.network_mode == "host"
+    bundle.write_etc(folder, hostname=hostname, domainname=config.domainname, host_network=on_host)
+    spec = specgen.generate(
+        config,
+        host,
+        container_id=record.id,
+        rootfs=mount.target,
+        process_user=resolve_user(store, record, config.user),
+        mounts=_mounts(store, record),
+        hostname=hostname,
+        files=folder,
+        machine=machine,
+        security=options,
+        filter=seccomp.choose(filtering, granted, machine, runtime=runtime, cache=store.layout.seccomp),
+        granted=granted,
+        network=specgen.Network(host=on_host),
+        init=specgen.find_init() if host.init else "",
+        size=size,
+    )
+    bundle.write_config(folder, spec)
+    log_path, log_size, log_files = _log(store, record)
+    return StartRequest(
+        container_id=record.id,
+        bundle=folder,
+        live=store.layout.live(record.id),
+        state_path=f"{folder}/state",
+        runtime=oci.prefix(runtime, store.layout.runtime_root),
+        program=config.argv[0],
+        base=mount.base,
+        target=mount.target,
+        overlay=mount.data(),
+        tty=config.tty,
+        rows=size[0],
+        columns=size[1],
+        stdin=config.open_stdin,
+        stdin_once=config.stdin_once,
+        attach=attach,
+        cgroup=specgen.cgroup_path(record.id) if host.memory else "",
+        cleanup=_cleanup(engine, record) if host.auto_remove else (),
+        discard=(folder,) if host.auto_remove else (),
+        log_path=log_path,
+        log_max_size=log_size,
+        log_max_file=log_files,
+    )
+
+
+def resolve_user(store: Store, record: ContainerRecord, text: str) -> User:
+    """Look a user up in the container's own files, as they are now (upper folder first)."""
+    upper = f"{store.layout.container(record.id)}/upper"
+    stack = store.stack(record.layers, upper=upper if os.path.isdir(upper) else "")
+    return user.resolve(text, stack.read)
+
+
+def _mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:
+    found: list[specgen.Bind | specgen.Tmpfs] = []
+    for value in record.mounts:
+        point = MountPoint.from_json(value)
+        if point.type == "tmpfs":
+            found.append(specgen.Tmpfs(target=point.destination, options=point.options))
+            continue
+        if point.type == "volume":
+            store.volumes.ensure(point.name)
+        elif not os.path.lexists(point.source):
+            message = f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+            raise InvalidArgument(message)
+        found.append(
+            specgen.Bind(
+                source=point.source,
+                target=point.destination,
+                read_only=not point.rw,
+                recursive=point.recursive,
+                propagation=point.propagation,
+            )
+        )
+    return found
+
+
+def _log(store: Store, record: ContainerRecord) -> tuple[str, int, int]:
+    """Return the log's path ("" for none), the size of one file, and how many there may be."""
+    settings = record.host.log_config
+    if settings.type == "none":
+        return "", 0, 1
+    files = int(settings.config.get("max-file", _LOG_FILES))
+    return container_log(store.layout, record.id), _size(settings.config.get("max-size", "")), files
+
+
+def _size(text: str) -> int:
+    """Read docker's sizes (`10m`, `100k`; -1 is unlimited, which is 0 here)."""
+    if not text:
+        return _LOG_SIZE
+    if text == "-1":
+        return 0
+    number = text.rstrip("bkmgBKMG")
+    suffix = text[len(number) :].lower()
+    if not number.isdigit() or suffix not in _SUFFIXES:
+        message = f"invalid value for max-size: {text!r}"
+        raise InvalidArgument(message, hint="for example 10m; -1 lifts the bound")
+    return int(number) * _SUFFIXES[suffix]
+
+
+def _cleanup(engine: Engine, record: ContainerRecord) -> tuple[str, ...]:
+    """Return the command that a keeper starts when nobody is there to remove the container."""
+    settings = engine.settings
+    where = ("--root", settings.root, "--run", settings.run)
+    return (sys.executable, "-m", "tiffin", *where, "internal", "cleanup", record.id)

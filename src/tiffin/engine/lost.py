@@ -1,0 +1,90 @@
+"""What to do about a container whose keeper was killed: end what is left of it and record that.
+
+The keeper's mounts went with its namespace. What may be left is the process (nobody reads its output
+any more), the runtime's note of it, its cgroups, and the folder of facts.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from tiffin.spec import jsontext
+from tiffin.store import atomic
+from tiffin.store.containers import KEEPER_LOST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tiffin.engine.engine import Engine
+    from tiffin.store.containers import ContainerRecord
+
+_CGROUPS = "/sys/fs/cgroup"
+
+
+def settle(engine: Engine, record: ContainerRecord) -> bool:
+    """Finish a container whose keeper is lost; tell whether it was. Call it under the container's lock."""
+    store = engine.store
+    state = store.containers.state(record.id)
+    live = store.layout.live(record.id)
+    if state.running or not os.path.isdir(live):
+        return False
+    facts = _facts(f"{live}/state")
+    if facts is None:
+        return False  # its keeper is just starting or leaving
+    _kill(facts)
+    atomic.delete_tree(f"{store.layout.runtime_root}/{record.id}")
+    remove_cgroups(record.id)
+    final = {**facts, **state.to_json()}
+    atomic.write_file(f"{store.layout.container(record.id)}/state", jsontext.dumps_bytes(final))
+    atomic.delete_tree(live)
+    return state.error == KEEPER_LOST
+
+
+def _facts(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as stream:
+            return jsontext.load_object(stream.read())
+    except FileNotFoundError:
+        return None
+
+
+def _kill(facts: dict[str, Any]) -> None:
+    """Kill the container's first process if it is still the one that was started; the kernel takes the rest."""
+    if facts.get("boot") != atomic.boot_id() or not facts.get("pid"):
+        return
+    try:
+        descriptor = os.pidfd_open(facts["pid"])
+    except ProcessLookupError:
+        return
+    try:
+        # The pidfd pins the process: what is compared now is what is killed.
+        if atomic.start_time(facts["pid"]) == facts.get("pid_start"):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(10_000)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def remove_cgroups(container_id: str) -> None:
+    """Remove a dead container's cgroups in every hierarchy; what is not empty stays."""
+    for folder, folders, _files in os.walk(_CGROUPS):
+        depth = folder[len(_CGROUPS) :].count("/")
+        if container_id in folders:
+            _remove_tree(f"{folder}/{container_id}")
+        if depth >= 3:
+            folders.clear()
+
+
+def _remove_tree(path: str) -> None:
+    for folder, _folders, _files in os.walk(path, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return

@@ -1,0 +1,84 @@
+"""start: from a record to a running process with its keeper, and talking to it afterwards."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from tiffin.engine import lost
+from tiffin.engine.bundle import start_request
+from tiffin.engine.views import event_attributes
+from tiffin.errors import NotModified, StartFailed
+from tiffin.keeper import client, frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+    from tiffin.keeper.client import Connection
+    from tiffin.keeper.request import StartRequest
+    from tiffin.store.containers import ContainerRecord
+    from tiffin.store.store import Store
+
+
+def start(
+    engine: Engine, record: ContainerRecord, *, attach: bool, stdin: bool, size: tuple[int, int]
+) -> Connection:
+    """Start a container that does not run; its keeper has the request and the process is up on return."""
+    store = engine.store
+    with store.containers.lock(record.id):
+        if store.containers.state(record.id).running:
+            message = f"container {record.name} is already running"
+            raise NotModified(message)
+        lost.settle(engine, record)
+        bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
+        request = start_request(engine, record, attach=bits, size=size)
+        connection = launch(engine, request)
+    store.events.append("container", "start", record.id, event_attributes(record))
+    return connection
+
+
+def launch(engine: Engine, request: StartRequest) -> Connection:
+    """Hand a request to a fresh keeper and wait until the process is up; raises StartFailed if it is not."""
+    connection = client.start(engine.keepers.take(), request)
+    frame = connection.recv()
+    if frame is not None and frame.kind == frames.STARTED:
+        return connection
+    connection.close()
+    if frame is None:
+        raise connection.lost()
+    raise StartFailed(frame.text, exit_code=frame.exit_code)
+
+
+def connect(store: Store, record: ContainerRecord) -> Connection:
+    """Connect to a running container's keeper; raises Conflict if it does not run."""
+    return client.connect(store.layout.live(record.id))
+
+
+def until_exit(connection: Connection, seconds: float | None) -> int | None:
+    """Wait for the end of the connection's process; its exit code, or None if that takes too long.
+
+    -1 says that it ended before this connection was told (its record has the code).
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        if not poll.poll(left):
+            return None
+        frame = connection.recv()
+        if frame is None:
+            return -1
+        if frame.kind == frames.EXITED:
+            return frame.exit_code
+
+
+def until_closed(connection: Connection, seconds: float) -> bool:
+    """Wait until the keeper has given everything back and closes; tell whether it did in time."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if connection.recv() is None:
+            return True
+    return False
