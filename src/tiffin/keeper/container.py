@@ -191,12 +191,13 @@ class Container:
     # --- after the end -------------------------------------------------------------------------
 
     def _tell_all(self, kind: str, payload: bytes) -> None:
-        """Send the last frame about the container to whoever waits for it; others have no business left."""
+        """Send the last frame about the container to whoever waits for it; others have no business left.
+
+        The connections close later, in `_settle`: their end says that everything has been given back.
+        """
         for peer in tuple(self._peers):
             if peer.waits or peer.process is self._main:
                 peer.send(kind, payload[: frames.PAYLOAD_LIMIT])
-                if not self._request.cleanup:
-                    peer.finish()
             elif peer.process is None:
                 peer.close()
 
