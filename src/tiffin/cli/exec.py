@@ -61,6 +61,7 @@ EXEC = Command(
     usage="[OPTIONS] CONTAINER COMMAND [ARG...]",
     short="Execute a command in a running container",
     minimum=2,
+    interspersed=False,
     flags=(
         ("detach", "d", "bool", "Detached mode: run command in the background", "", DONE),
         ("detach-keys", "", "string", "Override the key sequence for detaching a container", "", DONE),
