@@ -83,12 +83,9 @@ def _attached(parsed: Parsed, session: Session, config: ContainerConfig, contain
         keys=terminal.detach_keys(parsed.text("detach-keys")),
         proxy=parsed.flag("sig-proxy"),
         streams=options.streams(parsed),
+        ended=(lambda connection: containers.forget(container, connection)) if parsed.flag("rm") else None,
     )
-    if code < 0:
-        return 0
-    if parsed.flag("rm"):
-        forget(session, container)
-    return code
+    return max(code, 0)
 
 
 def forget(session: Session, container: str) -> None:

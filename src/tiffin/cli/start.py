@@ -40,7 +40,6 @@ def start(parsed: Parsed, session: Session) -> int:
 
 def _attached(parsed: Parsed, session: Session, name: str) -> int:
     from tiffin.cli import terminal
-    from tiffin.cli.run import forget
 
     containers = session.engine.containers
     record = containers.get(name)
@@ -55,9 +54,8 @@ def _attached(parsed: Parsed, session: Session, name: str) -> int:
         stdin=stdin,
         tty=tty,
         keys=keys,
+        ended=(lambda c: containers.forget(record.id, c)) if record.host.auto_remove else None,
     )
-    if code >= 0 and record.host.auto_remove:
-        forget(session, record.id)
     return max(code, 0)
 
 

@@ -65,7 +65,7 @@ class Raw:
 
     def __enter__(self) -> Self:
         """Switch to raw mode (cfmakeraw)."""
-        if not os.isatty(self._descriptor):
+        if self._descriptor < 0 or not os.isatty(self._descriptor):
             return self
         self._before = termios.tcgetattr(self._descriptor)
         raw = termios.tcgetattr(self._descriptor)
@@ -255,18 +255,21 @@ def converse(
     keys: bytes = b"",
     proxy: bool = True,
     streams: tuple[str, ...] = ("stdout", "stderr"),
+    ended: Callable[[Connection], None] | None = None,
 ) -> int:
     """Open a connection and carry bytes until its process ends; the exit code, or -1 after the detach keys.
 
-    Signals are caught before `connect`, so that one that comes while the process starts is not lost.
+    `ended` is called with the connection once the process has ended. Signals are caught before `connect`,
+    so that one that comes while the process starts is not lost.
     """
     raw = Raw(0 if stdin and tty else -1) if tty and stdin else None
     with Signals(proxied(enabled=proxy, tty=tty)) as signals, connect() as connection:
         conversation = Conversation(connection, signals, stdin=stdin, tty=tty, keys=keys, streams=streams)
-        if raw is None:
-            return conversation.run()
-        with raw:
-            return conversation.run()
+        with raw or Raw(-1):
+            code = conversation.run()
+        if code != _DETACHED and ended is not None:
+            ended(connection)
+        return code
 
 
 def check_stdin(*, interactive: bool, tty: bool) -> None:

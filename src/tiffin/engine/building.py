@@ -1,4 +1,4 @@
-"""build: the three roles that a build is given (images, commands, the result's names), played by the engine."""
+"""build: the three roles that a build is given, played by the engine: images, commands, the result's name."""
 
 from __future__ import annotations
 

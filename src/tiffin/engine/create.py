@@ -146,7 +146,8 @@ def resolve_mount(engine: Engine, mount: Mount) -> MountPoint:
             recursive=not mount.non_recursive,
         )
     if mount.driver not in {"", "local"}:
-        message = f'create {mount.source}: error looking up volume plugin {mount.driver}: plugin "{mount.driver}" not found'
+        wanted = f'plugin "{mount.driver}" not found'
+        message = f"create {mount.source}: error looking up volume plugin {mount.driver}: {wanted}"
         raise NotFound(message, hint="only the local driver exists")
     name = mount.source or os.urandom(32).hex()
     return MountPoint(

@@ -130,7 +130,7 @@ def containers(
     any_of("exited", lambda v, value: v.state.status == "exited" and str(v.state.exit_code) == value)
     any_of("network", lambda view, value: value in view.networks)
     any_of("volume", lambda view, value: any(value in {m.name, m.destination} for m in view.mounts))
-    any_of("expose", lambda view, value: _port_listed(view, value))
+    any_of("expose", _port_listed)
     any_of("publish", lambda _view, _value: False)
     any_of("health", lambda _view, value: value == "none")
     any_of("is-task", lambda _view, value: not boolean(value, "is-task"))

@@ -52,7 +52,7 @@ def _facts(path: str) -> dict[str, Any] | None:
 
 
 def _kill(facts: dict[str, Any]) -> None:
-    """Kill the container's first process if it is still the one that was started; the kernel takes the rest."""
+    """Kill the container's first process if it is still that one; the kernel takes the rest with it."""
     if facts.get("boot") != atomic.boot_id() or not facts.get("pid"):
         return
     try:

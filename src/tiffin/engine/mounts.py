@@ -112,7 +112,8 @@ def check(mount: Mount) -> Mount:
     target = _destination(mount.target, mount.target)
     if mount.type == "bind":
         if not mount.source.startswith("/"):
-            message = f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
+            wrong = f"invalid mount path: '{mount.source}' mount path must be absolute"
+            message = f'invalid mount config for type "bind": {wrong}'
             raise InvalidArgument(message)
         if not mount.create_source and not os.path.exists(mount.source):
             message = f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'

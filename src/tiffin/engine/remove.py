@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from tiffin.engine import filters as filtering
 from tiffin.engine.start import connect, until_closed
 from tiffin.engine.views import container_view, event_attributes
-from tiffin.errors import Conflict, NotFound
+from tiffin.errors import Conflict, NotFound, Unavailable
 from tiffin.spec import clock
 
 TYPE_CHECKING = False
@@ -54,7 +55,8 @@ def _end(engine: Engine, record: ContainerRecord) -> None:
     except Conflict:
         return
     with connection:
-        connection.kill(9)
+        with suppress(Conflict, Unavailable):  # it ended meanwhile
+            connection.kill(9)
         if not until_closed(connection, 30.0):
             message = f"could not kill container {record.name}: its process hangs in the kernel"
             raise Conflict(message)

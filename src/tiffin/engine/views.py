@@ -6,7 +6,6 @@ import os
 
 from tiffin.engine.mounts import MountPoint
 from tiffin.spec import digest as digests
-from tiffin.spec.container import ContainerConfig
 from tiffin.spec.reference import Reference
 from tiffin.spec.value import EMPTY, Value
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from tiffin.spec.container import ContainerConfig
     from tiffin.spec.image import ImageConfig
     from tiffin.spec.manifest import Manifest
     from tiffin.spec.state import ContainerState
