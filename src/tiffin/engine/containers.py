@@ -227,7 +227,7 @@ class Containers:
 
     def forget(self, container_id: str, connection: Connection) -> None:
         """Remove an ended `--rm` container whose exit came over this connection; its keeper helps."""
-        from tiffin.engine.remove import forget
+        from tiffin.engine.forget import forget
 
         forget(self._engine, container_id, connection)
 

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from tiffin.engine import filters as filtering
+from tiffin.engine.forget import remove_anonymous
 from tiffin.engine.start import connect, until_closed
 from tiffin.engine.views import container_view, event_attributes
 from tiffin.errors import Conflict, NotFound, Unavailable
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
-    from tiffin.keeper.client import Connection
     from tiffin.store.containers import ContainerRecord
 
 
@@ -43,7 +43,7 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
         except NotFound:
             return record.id  # another command was faster
     if volumes or record.host.auto_remove:
-        _remove_anonymous(engine, record)
+        remove_anonymous(engine, record)
     store.events.append("container", "destroy", record.id, event_attributes(record))
     return record.id
 
@@ -60,27 +60,6 @@ def _end(engine: Engine, record: ContainerRecord) -> None:
         if not until_closed(connection, 30.0):
             message = f"could not kill container {record.name}: its process hangs in the kernel"
             raise Conflict(message)
-
-
-def _remove_anonymous(engine: Engine, record: ContainerRecord) -> None:
-    for mount in record.mounts:
-        if mount["type"] == "volume":
-            engine.store.volumes.remove_if_anonymous(mount["name"])
-
-
-def forget(engine: Engine, container_id: str, connection: Connection) -> None:
-    """Take away an ended `--rm` container's record; its keeper removes the folder once it is unmounted.
-
-    If we are killed before the acknowledgement, the keeper starts the command that does `cleanup`.
-    """
-    try:
-        record = engine.store.containers.get(container_id)
-        engine.store.containers.forget(container_id)
-    except NotFound:
-        return  # another command was faster
-    _remove_anonymous(engine, record)
-    engine.store.events.append("container", "destroy", record.id, event_attributes(record))
-    connection.acknowledge()
 
 
 def cleanup(engine: Engine, container_id: str) -> None:

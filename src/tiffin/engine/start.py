@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import time
 
-from tiffin.engine import lost
 from tiffin.engine.bundle import start_request
 from tiffin.engine.views import event_attributes
 from tiffin.errors import NotModified, StartFailed
@@ -29,7 +28,10 @@ def start(
         if store.containers.state(record.id).running:
             message = f"container {record.name} is already running"
             raise NotModified(message)
-        lost.settle(engine, record)
+        if record.id in store.containers.living():
+            from tiffin.engine import lost
+
+            lost.settle(engine, record)
         bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
         request = start_request(engine, record, attach=bits, size=size)
         connection = launch(engine, request)
