@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from tiffin.engine import filters as filtering
 from tiffin.engine.forget import remove_anonymous
@@ -54,6 +53,8 @@ def _end(engine: Engine, record: ContainerRecord) -> None:
         connection = connect(engine.store, record)
     except Conflict:
         return
+    from contextlib import suppress  # 0.7 ms, and only `rm -f` of what runs comes here
+
     with connection:
         with suppress(Conflict, Unavailable):  # it ended meanwhile
             connection.kill(9)
