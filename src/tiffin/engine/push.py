@@ -43,7 +43,6 @@ def push(engine: Engine, name: str, *, all_tags: bool = False, report: Report | 
         message = "tag can't be used with --all-tags/-a"
         raise InvalidArgument(message)
     tags = _local_tags(engine, reference) if all_tags else [reference.tagged()]
-    say(Progress(status=f"The push refers to repository [{reference.name}]"))
     return [_push_one(engine, tag, say) for tag in tags]
 
 
