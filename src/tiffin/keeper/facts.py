@@ -35,8 +35,8 @@ def start_time(pid: int) -> int:
 
 def boot_id() -> str:
     """Return the kernel's name for this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-        return stream.read().strip()
+    with open("/proc/sys/kernel/random/boot_id", "rb") as stream:
+        return stream.read().strip().decode()
 
 
 class Facts:

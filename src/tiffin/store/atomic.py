@@ -265,8 +265,8 @@ def boot_id() -> str:
     """Return the identity of this boot of the kernel: facts of another boot are history."""
     global _boot  # noqa: PLW0603 - a constant of the machine, read once
     if not _boot:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            _boot = stream.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as stream:
+            _boot = stream.read().strip().decode()
     return _boot
 
 
