@@ -303,7 +303,7 @@ def test_a_storage_that_asks_for_a_login_gets_none(serve: Serve, settings: Setti
         "http://elsewhere.example/",
         "file:///etc/passwd",
         "http://10.0.0.1/",
-        "http://[::1%/",
+        "//[junk",
         "//u:p@x.example/",
     ],
 )

@@ -28,7 +28,7 @@ def domain_of(server: str) -> str:
 
     "" means Docker Hub. Raises InvalidArgument for what cannot be a host.
     """
-    host = server.partition("://")[2] or server
+    host = server.partition("://")[2] if "://" in server else server
     host = host.partition("/")[0]
     if not host or host in _HUB_NAMES:
         if server and not host:
@@ -94,7 +94,10 @@ def join(base: str, location: str) -> str:
 
 def with_query(url: str, query: str) -> str:
     """Return the URL with `name=value` appended to whatever query it has."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _unusable(url) from error
     joined = f"{parts.query}&{query}" if parts.query else query
     return urlunsplit((parts.scheme, parts.netloc, parts.path, joined, ""))
 

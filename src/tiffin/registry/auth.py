@@ -30,6 +30,7 @@ _TOKEN_SECONDS = 60
 _MARGIN_SECONDS = 5
 _CLIENT = "tiffin"
 NOTHING: Scope = frozenset()
+REFUSED = "unauthorized: authentication required"
 
 
 class Challenge(Value):
@@ -239,8 +240,7 @@ class Authorizer:
             raise Unauthorized(message)
         header = f"Basic {credential.basic()}"
         if header == refused:
-            message = "unauthorized: authentication required"
-            raise Unauthorized(message)
+            raise Unauthorized(REFUSED)
         return header
 
     def _bearer(
@@ -250,8 +250,7 @@ class Authorizer:
         if credential and credential.registry_token:
             header = f"Bearer {credential.registry_token}"
             if header == refused:
-                message = "unauthorized: authentication required"
-                raise Unauthorized(message)
+                raise Unauthorized(REFUSED)
             return header
         realm = challenge.parameters.get("realm", "")
         service = challenge.parameters.get("service", "")
@@ -273,8 +272,7 @@ def _choose(challenges: list[Challenge]) -> Challenge:
             if challenge.scheme == scheme and (scheme == "basic" or challenge.parameters.get("realm")):
                 return challenge
     offered = ", ".join(c.scheme for c in challenges[:4]) or "none"
-    message = "unauthorized: authentication required"
-    raise Unauthorized(message, hint=f"the registry offers no scheme known here (it offers: {offered})")
+    raise Unauthorized(REFUSED, hint=f"the registry offers no scheme known here (it offers: {offered})")
 
 
 def _token_request(

@@ -93,7 +93,7 @@ class Session:
         try:
             return self._authorize(scope, found, refused=refused)
         except Unauthorized as error:
-            if said and not error.message.startswith("no basic"):
+            if said and error.message == auth.REFUSED:
                 error.message = self.authorizer.redact(answers.sentence(code or "UNAUTHORIZED", said))
                 error.args = (error.message,)
             raise self._with_login_hint(error) from None
