@@ -209,32 +209,34 @@ class Builder:
             raise atomic.storage_error(
                 error, f"{statement.file}:{statement.line}: {statement.keyword}"
             ) from error
-        seconds = time.monotonic() - began
+        self._done(number, statement, stage, outcome, time.monotonic() - began)
+
+    def _done(
+        self, number: int, statement: Statement, stage: Stage, outcome: Outcome, seconds: float
+    ) -> None:
         layer = outcome.layer
-        size = layer.size if layer is not None else 0
-        self._steps.append(
-            Step(
-                number=number,
-                text=statement.original,
-                line=statement.line,
-                stage=stage.label,
-                cached=outcome.cached,
-                seconds=seconds,
-                size=size,
-                layer=layer is not None,
-                reason=outcome.reason,
-                chain_id=stage.top,
-            )
+        step = Step(
+            number=number,
+            text=statement.original,
+            line=statement.line,
+            stage=stage.label,
+            cached=outcome.cached,
+            seconds=seconds,
+            size=layer.size if layer is not None else 0,
+            layer=layer is not None,
+            reason=outcome.reason,
+            chain_id=stage.top,
         )
+        self._steps.append(step)
         self._tell(
             StepDone(
                 number=number,
                 total=self._total,
-                cached=outcome.cached,
+                cached=step.cached,
                 seconds=seconds,
-                size=size,
-                layer=layer is not None,
-                reason=outcome.reason,
+                size=step.size,
+                layer=step.layer,
+                reason=step.reason,
             )
         )
 

@@ -521,7 +521,7 @@ def _tar_header(block: bytes) -> bool:
 
 
 def _dockerfile(tree: FolderTree, file: str) -> tuple[bytes, str]:
-    """Return the Dockerfile's text, and its path where it was named by one of the host's.
+    """Return the Dockerfile's text and its path: absolute on the host, or relative in the context.
 
     A path of the host is the user's own word; one inside the context does not lead out of it.
     """
@@ -538,7 +538,7 @@ def _dockerfile(tree: FolderTree, file: str) -> tuple[bytes, str]:
     for name in (file,) if file else ("Dockerfile", "dockerfile"):
         text = _inside(tree, name, _DOCKERFILE)
         if text is not None:
-            return text, ""
+            return text, name
     raise _no_dockerfile(file or "Dockerfile")
 
 
@@ -562,11 +562,14 @@ def _inside(tree: FolderTree, path: str, limit: int) -> bytes | None:
 
 def _ignore(tree: FolderTree, dockerfile: str) -> Patterns:
     """Read the exclusions: `<Dockerfile>.dockerignore` wins over `.dockerignore`."""
-    own = f"{dockerfile}.dockerignore"
-    if dockerfile and os.path.isfile(own):
+    own = f"{dockerfile or 'Dockerfile'}.dockerignore"
+    if not os.path.isabs(own):
+        text = _inside(tree, own, _IGNORE)
+    elif os.path.isfile(own):
         with open(own, "rb") as stream:
-            return Patterns.parse(stream.read(_IGNORE))
-    text = None if dockerfile else _inside(tree, "Dockerfile.dockerignore", _IGNORE)
+            text = stream.read(_IGNORE)
+    else:
+        text = None
     if text is None:
         text = _inside(tree, ".dockerignore", _IGNORE)
     return Patterns.parse(text or b"")
