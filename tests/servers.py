@@ -164,7 +164,7 @@ class Reply:
 
     `length` overrides Content-Length (None: as long as the body is); `chunked` sends no length;
     `cut` closes the connection after the body; `hang` is waited for before anything is sent;
-    `raw` is sent instead of everything else.
+    `raw` is sent instead of everything else; with `drip`, so many seconds pass before each byte of the body.
     """
 
     status: int = 200
@@ -174,6 +174,7 @@ class Reply:
     cut: bool = False
     hang: threading.Event | None = None
     raw: bytes = b""
+    drip: float = 0
 
     @staticmethod
     def json(value: object, status: int = 200, **headers: str) -> Reply:
@@ -194,6 +195,7 @@ class ScriptedServer(Running):
         """Start it on a free loopback port."""
         self.asked: list[Asked] = []
         self.troubles: list[BaseException] = []
+        self._closing = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -256,11 +258,16 @@ class ScriptedServer(Running):
             handler.send_header("Connection", "close")
             handler.close_connection = True
         handler.end_headers()
-        if handler.command != "HEAD":
+        if reply.drip:
+            for byte in reply.body:
+                self._closing.wait(reply.drip)
+                handler.wfile.write(bytes([byte]))
+        elif handler.command != "HEAD":
             handler.wfile.write(reply.body)
 
     def close(self) -> None:
         """Stop it; raise what a script raised."""
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

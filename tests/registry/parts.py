@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     Script = Callable[[Asked], Reply]
     Serve = Callable[[Script], tuple[Repository, ScriptedServer]]
 
-QUICK = Limits(attempts=3, pause=0.01, longest_pause=0.02, patience=1, silence=0.3, commit=0.3, connect=2)
+QUICK = Limits(
+    attempts=3, pause=0.01, longest_pause=0.02, patience=1, silence=0.3, commit=0.3, connect=2, window=0.2
+)
 """For servers that fail on purpose."""
 PATIENT = Limits(attempts=3, pause=0.01, connect=10, silence=20)
 """For real servers."""

@@ -264,6 +264,14 @@ def test_a_stalled_blob_is_noticed(serve: Serve) -> None:
     assert server.count("GET", "/blobs/") <= QUICK.attempts**2
 
 
+def test_a_dripping_blob_is_noticed(serve: Serve) -> None:
+    """A server that sends a byte now and then is never silent, and is given up all the same."""
+    client, server = serve(lambda _: Reply(200, DATA, drip=0.02))
+    with pytest.raises(Unavailable, match="the transfer has stalled"):
+        read_all(client.open_blob(BLOB))
+    assert server.count("GET", "/blobs/") == QUICK.attempts
+
+
 # Redirects
 
 

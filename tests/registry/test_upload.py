@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ import pytest
 from tests.registry.parts import QUICK, described, no_progress
 from tests.servers import Asked, Reply, ScriptedServer
 from tiffin.errors import Corrupt, Forbidden, Unavailable
+from tiffin.registry.client import Repository
 from tiffin.registry.credentials import Credential, Credentials
 from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
 from tiffin.spec.manifest import Manifest
+from tiffin.spec.reference import Reference
 
 if TYPE_CHECKING:
     from tests.registry.parts import Serve
@@ -174,6 +177,18 @@ def test_an_upload_that_gets_no_answer_ends(serve: Serve) -> None:
         client.put_blob(BLOB, io.BytesIO(DATA), no_progress)
     release.set()
     assert server.count("PUT") == QUICK.attempts
+
+
+def test_a_registry_that_does_not_take_the_bytes_is_given_up(serve: Serve, settings: Settings) -> None:
+    """An upload that the other end stops reading ends, though nothing was ever refused."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        location = f"http://127.0.0.1:{deaf.getsockname()[1]}/u"
+        _, server = serve(lambda _: Reply(202, headers={"Location": location}))
+        limits = QUICK.replace(connect=0.2, attempts=2)
+        data = bytes(32 << 20)
+        client = Repository(Reference.parse(f"{server.host}/shop"), settings, limits=limits)
+        with client, pytest.raises(Unavailable, match="i/o timeout"):
+            client.put_blob(described(data), io.BytesIO(data), no_progress)
 
 
 def test_a_denied_push_says_so(serve: Serve) -> None:

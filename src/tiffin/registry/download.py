@@ -25,8 +25,7 @@ _PIECE = 256 << 10
 # A resumed download has got somewhere when it brought this much; else a server could have us
 # connect once for each byte.
 _PROGRESS = 64 << 10
-# Slower than this, measured over the window, is a stall: the connection is given up and resumed.
-_WINDOW_SECONDS = 60.0
+# Less than this in a window (Limits) is a stall: the connection is given up and resumed.
 _WINDOW_BYTES = 16 << 10
 
 
@@ -138,7 +137,7 @@ class BlobStream:
     def _check_pace(self, seconds: float) -> None:
         """Raise Broken when a whole window brought next to nothing: a drip keeps every time limit away."""
         self._window_seconds += seconds
-        if self._window_seconds < _WINDOW_SECONDS:
+        if self._window_seconds < self._transport.limits.window:
             return
         if self._offset - self._window_start < _WINDOW_BYTES:
             message = f"{self._verb()}: the transfer has stalled"

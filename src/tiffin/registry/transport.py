@@ -60,13 +60,15 @@ class Limits(Value):
     """How long to wait, in seconds, and how often to try.
 
     `connect` also bounds each block of an upload; `silence` is how long a server may say nothing;
-    `commit` is how long it may think about a finished upload. Pauses double from `pause` up to
+    `commit` is how long it may think about a finished upload. A download that brings next to nothing in a
+    whole `window` has stalled, though it is never silent. Pauses double from `pause` up to
     `longest_pause`; a Retry-After above `patience` is not waited for.
     """
 
     connect: float = 20.0
     silence: float = 30.0
     commit: float = 300.0
+    window: float = 60.0
     attempts: int = 5
     pause: float = 0.25
     longest_pause: float = 8.0
