@@ -7,7 +7,7 @@ import sys
 
 from tiffin.cli import keyvalues
 from tiffin.cli.command import DONE, Command
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import BuildFailed, InvalidArgument, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def build(parsed: Parsed, session: Session) -> int:
             network="" if parsed.text("network") == "default" else parsed.text("network"),
             progress=show,
         )
+    except BuildFailed as error:
+        if error.step is not None:
+            show.failed(error.step)
+            if show.streams:
+                error.step = error.step.replace(output=b"")  # it stands above already
+        raise
     finally:
         show.close()
     if parsed.text("iidfile"):
@@ -56,12 +62,16 @@ def build(parsed: Parsed, session: Session) -> int:
     return 0
 
 
-def _arguments(parsed: Parsed, session: Session) -> dict[str, str | None]:
-    """Return --build-arg; one without a value takes the caller's variable, or says "not given"."""
-    found: dict[str, str | None] = {}
+def _arguments(parsed: Parsed, session: Session) -> dict[str, str]:
+    """Return --build-arg; one without a value takes the caller's variable, and is not given without it."""
+    caller = session.settings.environment
+    found = {}
     for text in parsed.many("build-arg"):
         name, equals, value = text.partition("=")
-        found[name] = value if equals else session.settings.environment.get(name)
+        if equals:
+            found[name] = value
+        elif name in caller:
+            found[name] = caller[name]
     return found
 
 

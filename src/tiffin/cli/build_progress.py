@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TextIO
 
-    from tiffin.engine.building import Built
+    from tiffin.build.roles import Built
 
 _COLUMN = 52
 
@@ -29,10 +29,16 @@ def display(stream: TextIO, *, kind: str, tags: Sequence[str]) -> Quiet | Lines:
 class Quiet:
     """Shows nothing."""
 
+    streams = False
+    """Whether what a RUN prints was shown already."""
+
     def __call__(self, event: events.BuildEvent) -> None:
         """Ignore it."""
 
     def finish(self, built: Built) -> None:
+        """Say nothing."""
+
+    def failed(self, step: events.FailedStep) -> None:
         """Say nothing."""
 
     def close(self) -> None:
@@ -42,6 +48,8 @@ class Quiet:
 class Lines:
     """Readable lines, for a log: a step when it is over, before it what it printed."""
 
+    streams = True
+
     def __init__(self, stream: TextIO, tags: Sequence[str]) -> None:
         """Write to `stream`."""
         self._stream = stream
@@ -50,15 +58,16 @@ class Lines:
         self._started: dict[int, events.StepStarted] = {}
         self._partial: dict[tuple[int, int], bytes] = {}
         self._announced: set[int] = set()
-        self._steps = 0
+        self._stages = 0
         self._new = 0
-        self._layers = 0
         self._seconds = 0.0
 
     def __call__(self, event: events.BuildEvent) -> None:
         """Show one event (from any thread)."""
         with self._lock:
-            if isinstance(event, events.StepStarted):
+            if isinstance(event, events.PlanMade):
+                self._stages = event.stages
+            elif isinstance(event, events.StepStarted):
                 self.started(event)
             elif isinstance(event, events.StepOutput):
                 self.output(event)
@@ -81,7 +90,7 @@ class Lines:
         """Write whole lines of what a step prints, with its number."""
         if event.number not in self._announced and event.number in self._started:
             self._announced.add(event.number)
-            self.say(title(self._started[event.number]))
+            self.say(self.title(self._started[event.number]))
         key = (event.number, event.stream)
         *lines, rest = (self._partial.pop(key, b"") + event.data).split(b"\n")
         for line in lines:
@@ -98,16 +107,26 @@ class Lines:
         begun = self._started.pop(event.number, None)
         if begun is None:
             return
-        self._steps += 1
-        self._layers += event.layer
         self._new += event.layer and not event.cached
         self._seconds += event.seconds
-        self.say(f"{title(begun):<{_COLUMN}} {cost(event)}".rstrip())
+        self.say(f"{self.title(begun):<{_COLUMN}} {cost(event)}".rstrip())
+
+    def title(self, event: events.StepStarted) -> str:
+        """Return ` 4/6 RUN pip install`, cut to the column where the cost begins; and its stage."""
+        stage = f"[{event.stage}] " if event.stage and self._stages > 1 else ""
+        trigger = "ONBUILD " if event.trigger else ""
+        return formats.cut(f"{event.number:>2}/{event.total} {stage}{trigger}{event.text}", _COLUMN)
+
+    def failed(self, step: events.FailedStep) -> None:
+        """Write the line of the step that ended the build."""
+        begun = self._started.pop(step.number, None)
+        if begun is not None:
+            self.say(f"{self.title(begun):<{_COLUMN}} failed, exit {step.exit_code}")
 
     def finish(self, built: Built) -> None:
         """Write what came out."""
         name = ", ".join(self._tags) if self._tags else "image"
-        layers = f"{self._layers} layers, {self._new} new"
+        layers = f"{len(built.layers)} layers, {self._new} new"
         self.say(f"{name}  {built.image_id[:19]}…  {layers}, {self._seconds:.1f}s")
 
     def close(self) -> None:
@@ -116,6 +135,8 @@ class Lines:
 
 class Live(Lines):
     """The same lines on a terminal, and below them what is being done now (rich, loaded only here)."""
+
+    streams = False
 
     def __init__(self, stream: TextIO, tags: Sequence[str]) -> None:
         """Write to a terminal."""
@@ -156,7 +177,7 @@ class Live(Lines):
         width = max(20, self._console.width - 1)
         lines = []
         for number, begun in sorted(self._started.items()):
-            lines.append(f"{title(begun)} ..."[:width])
+            lines.append(f"{self.title(begun)} ..."[:width])
             if number in self._last:
                 lines.append(f"     | {self._last[number]}"[:width])
         self._display.update(Text("\n".join(lines)), refresh=True)
@@ -164,14 +185,6 @@ class Live(Lines):
     def close(self) -> None:
         """Give the terminal back."""
         self._display.stop()
-
-
-def title(event: events.StepStarted) -> str:
-    """Return ` 4/6 RUN pip install`, cut to the column where the cost begins."""
-    number = f"{event.number:>2}/{event.total}"
-    stage = f"[{event.stage}] " if event.stage else ""
-    text = f"{stage}{'ONBUILD ' if event.trigger else ''}{event.text}"
-    return formats.cut(f"{number} {text}", _COLUMN)
 
 
 def cost(event: events.StepDone) -> str:

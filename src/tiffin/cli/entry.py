@@ -107,9 +107,9 @@ def _find(words: Sequence[str]) -> tuple[str, Command | None, Sequence[str]]:
 
 def _call(command: Command | None, spelled: str, words: Sequence[str], session: Session) -> int:
     if command is None:
-        from tiffin.cli import top
+        from tiffin.cli import groups
 
-        return top.group(words)
+        return groups.answer(words)
     from tiffin.cli import parser
 
     try:
@@ -160,27 +160,30 @@ def _show_known(error: TiffinError, spelled: str) -> int:
         sys.stderr.write((error.hint or f"Run 'tiffin {error.spelled} --help' for more information") + "\n")
         return error.exit_code
     lines = [f"tiffin: {error.message}"]
-    if error.hint:
+    excerpt = _excerpt(error)
+    if excerpt:
+        lines.append(excerpt)
+    if error.hint and not getattr(error, "step", None):
         lines.append(error.hint)
-    elif spelled in _CREATING:
+    elif spelled in _CREATING and not excerpt:
         lines += ["", f"Run 'tiffin {spelled} --help' for more information"]
-    lines[1:1] = _excerpt(error)
     sys.stderr.write("\n".join(lines) + "\n")
     return exit_code(error, spelled)
 
 
-def _excerpt(error: TiffinError) -> list[str]:
+def _excerpt(error: TiffinError) -> str:
+    """Return the lines of the Dockerfile that an error is about, "" for other errors."""
     from tiffin.errors import BuildFailed, DockerfileError
 
     if isinstance(error, DockerfileError) and error.line:
         from tiffin.cli import excerpt
 
-        return [excerpt.of_error(error)]
+        return excerpt.of_error(error)
     if isinstance(error, BuildFailed) and error.step is not None:
         from tiffin.cli import excerpt
 
-        return [excerpt.of_step(error.step)]
-    return []
+        return excerpt.of_step(error.step)
+    return ""
 
 
 def exit_code(error: TiffinError, spelled: str) -> int:

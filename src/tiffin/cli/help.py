@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiffin.cli.command import Command, Flag
-    from tiffin.cli.top import Group
+    from tiffin.cli.groups import Group
 
 _DEFAULT_WIDTH = 80
 _SLOP = 5
@@ -107,10 +107,10 @@ def _listing(title: str, entries: Iterable[tuple[str, str]]) -> str:
 
 def group_page(group: Group) -> str:
     """Return the page of a noun: its commands."""
-    from tiffin.cli import catalogue, top
+    from tiffin.cli import catalogue, groups
 
     prefix = f"{group.name} "
-    inner = [(g.name.removeprefix(prefix), g.short) for g in top.GROUPS if g.name.startswith(prefix)]
+    inner = [(g.name.removeprefix(prefix), g.short) for g in groups.GROUPS if g.name.startswith(prefix)]
     own = [
         (name.removeprefix(prefix), command.short)
         for name, command in catalogue.canonical().items()
@@ -125,14 +125,14 @@ def group_page(group: Group) -> str:
 
 def front_page() -> str:
     """Return the page of `tiffin` and `tiffin --help`."""
-    from tiffin.cli import catalogue, top
+    from tiffin.cli import catalogue, groups, top
 
     single = {name: c.short for name, c in catalogue.canonical().items() if " " not in name}
     page = f"Usage:  tiffin {top.TIFFIN.usage}\n\n{top.TIFFIN.short}\n\n"
     page += _listing("Common Commands", [(name, single[name]) for name in _COMMON]) + "\n"
     for section in ("Management Commands", "Swarm Commands"):
-        groups = [(g.name, g.short) for g in top.GROUPS if g.section == section and " " not in g.name]
-        page += _listing(section, groups) + "\n"
+        entries = [(g.name, g.short) for g in groups.GROUPS if g.section == section and " " not in g.name]
+        page += _listing(section, entries) + "\n"
     page += _listing("Commands", [(n, about) for n, about in single.items() if n not in _COMMON])
     page += "\nGlobal Options:\n" + flag_lines(top.TIFFIN.flags, _width() - 1) + "\n"
     return page + _MORE

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import Parsed
     from tiffin.spec.mount import Mount
 
+_SHM_SIZE = 64 << 20
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -27,6 +28,7 @@ def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
     labels = keyvalues.labels(parsed)
     return ContainerConfig(
         hostname=parsed.text("hostname"),
+        domainname=parsed.text("domainname"),
         user=parsed.text("user"),
         attach_stdin="stdin" in attached,
         attach_stdout="stdout" in attached,
@@ -62,8 +64,10 @@ def host(parsed: Parsed) -> HostConfig:
         auto_remove=parsed.given("rm") and parsed.flag("rm"),
         privileged=parsed.flag("privileged"),
         readonly_rootfs=parsed.flag("read-only"),
-        init=parsed.flag("init") if parsed.given("init") else None,
         memory=_bytes(parsed, "memory"),
+        memory_swap=_bytes(parsed, "memory-swap"),
+        shm_size=_bytes(parsed, "shm-size") or _SHM_SIZE,
+        runtime=parsed.text("runtime"),
         nano_cpus=_cpus(parsed),
         pids_limit=pids,
         cap_add=_capabilities(parsed, "cap-add"),
@@ -160,6 +164,8 @@ def _bytes(parsed: Parsed, name: str) -> int:
     text = parsed.text(name)
     if not text:
         return 0
+    if text == "-1":
+        return -1  # only --memory-swap gets this far with it: no limit
     from tiffin.cli import amounts
 
     return amounts.size(text)

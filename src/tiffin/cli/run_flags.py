@@ -66,7 +66,7 @@ SHARED: tuple[Flag, ...] = (
     ("dns", "", "list", "Set custom DNS servers", "", NETWORKS),
     ("dns-option", "", "list", "Set DNS options", "", NETWORKS),
     ("dns-search", "", "list", "Set custom DNS search domains", "", NETWORKS),
-    ("domainname", "", "string", "Container NIS domain name", "", NOT_YET),
+    ("domainname", "", "string", "Container NIS domain name", "", DONE),
     ("entrypoint", "", "string", "Overwrite the default ENTRYPOINT of the image", "", DONE),
     ("env", "e", "list", "Set environment variables", "", DONE),
     ("env-file", "", "list", "Read in a file of environment variables", "", DONE),
@@ -94,7 +94,7 @@ SHARED: tuple[Flag, ...] = (
     (
         "init", "", "bool",
         "Run an init inside the container that forwards signals and reaps processes",
-        "", DONE,
+        "", "refused: there is no init program to put in yet",
     ),
     ("interactive", "i", "bool", "Keep STDIN open even if not attached", "", DONE),
     (
@@ -124,7 +124,7 @@ SHARED: tuple[Flag, ...] = (
     (
         "memory-swap", "", "bytes",
         "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-        "", NOT_YET,
+        "", DONE,
     ),
     ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", "-1", NOT_YET),
     ("mount", "", "mount", "Attach a filesystem mount to the container", "", DONE),
@@ -148,9 +148,9 @@ SHARED: tuple[Flag, ...] = (
         "Automatically remove the container and its associated anonymous volumes when it exits",
         "", DONE,
     ),
-    ("runtime", "", "string", "Runtime to use for this container", "", NOT_YET),
+    ("runtime", "", "string", "Runtime to use for this container", "", DONE),
     ("security-opt", "", "list", "Security Options", "", SECURITY),
-    ("shm-size", "", "bytes", "Size of /dev/shm", "", NOT_YET),
+    ("shm-size", "", "bytes", "Size of /dev/shm", "", DONE),
     ("stop-signal", "", "string", "Signal to stop the container", "", DONE),
     ("stop-timeout", "", "int", "Timeout (in seconds) to stop a container", "", DONE),
     ("storage-opt", "", "list", "Storage driver options for the container", "", NOT_YET),

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
+from tiffin.spec.value import Value
 
 
-class Token(NamedTuple):
+class Token(Value):
     """One word of an action. `kind` is field, variable, name, string, number, char, punctuation or end."""
 
     kind: str
     text: str
 
 
-class Action(NamedTuple):
-    """What stood between `{{` and `}}`, and where it began in the whole text."""
+class Action(Value):
+    """What stood between `{{` and `}}`."""
 
     source: str
-    position: int
 
 
 _WORD = re.compile(
@@ -68,7 +67,7 @@ def pieces(text: str) -> list[str | Action]:
             if not stripped.endswith("*/"):
                 raise InvalidArgument("unclosed comment")
         else:
-            found.append(Action(body, start))
+            found.append(Action(source=body))
         position = end + 2
 
 
@@ -105,7 +104,7 @@ def words(source: str) -> list[Token]:
         glued = match.start(kind) == position and position > 0
         if kind == "field" and glued and found and (found[-1].text == ")" or found[-1].kind == "variable"):
             kind = "chain"  # of what stands before it: `(index .a 0).b`, `$x.b`
-        found.append(Token(kind, text))
+        found.append(Token(kind=kind, text=text))
         position = match.end()
     return found
 
