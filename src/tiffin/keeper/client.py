@@ -114,7 +114,8 @@ class Connection:
         """Return the answer to a request, on a connection that is not attached."""
         frame = self.recv()
         if frame is None:
-            raise self.lost()
+            message = f"container {self._name} is not running"
+            raise Conflict(message)
         if frame.kind == frames.NOT_DONE:
             raise Conflict(frame.text)
         return frame
