@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 _LIMIT = 1 << 20  # extents of one file
 
 
-def gnu_extents(header: bytes, more: Callable[[], bytes]) -> tuple[Extents, int]:
-    """Return the map and the real size of an old GNU sparse file; `more` returns the next block."""
-    size = tar.number(header[483:495])
-    extents = _slots(header, 386, 4)
-    extended = header[482]
+def gnu_extents(tail: bytes, more: Callable[[], bytes]) -> tuple[Extents, int]:
+    """Return the map and the real size of an old GNU sparse file; `more` returns the next block.
+
+    `tail` is what stands in the header from byte 345 on, where ustar has its prefix.
+    """
+    size = tar.number(tail[138:150])
+    extents = _slots(tail, 41, 4)
+    extended = tail[137]
     while extended:
         block = more()
         if len(block) < tar.BLOCK or len(extents) > _LIMIT:

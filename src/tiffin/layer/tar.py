@@ -27,8 +27,8 @@ PAX, PAX_SOLARIS, PAX_GLOBAL, GNU_NAME, GNU_LINK = (b"x", b"X", b"g", b"L", b"K"
 XATTR = b"SCHILY.xattr."
 SECOND = 1_000_000_000
 
-# name mode uid gid size mtime checksum | type link magic version uname gname major minor prefix
-FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
+# name mode uid gid size mtime checksum | type link magic version uname gname major minor prefix rest
+FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
 _OCTAL_MTIME = 8**11
 _OCTAL_ID = 8**7
 
@@ -122,6 +122,8 @@ def number(field: bytes) -> int:
 
 def clean(name: bytes) -> bytes:
     """Return a name relative to the top, without empty and dot parts; raise Corrupt where it leads out."""
+    if name.startswith(b"./"):
+        name = name[2:]
     if name.endswith(b"/"):
         name = name.rstrip(b"/")
     if not (name.startswith((b"/", b".")) or b"/." in name or b"//" in name or b"\0" in name):
@@ -281,6 +283,6 @@ def _ustar(  # noqa: PLR0917 - a header has these fields, and 20,000 of them are
 ) -> bytes:
     block = FIELDS.pack(
         name, b"%07o" % mode, b"%07o" % uid, b"%07o" % gid, b"%011o" % size, b"%011o" % seconds,
-        b"        ", kind, link, b"ustar", b"00", b"", b"", b"%07o" % major, b"%07o" % minor, prefix,
+        b"        ", kind, link, b"ustar", b"00", b"", b"", b"%07o" % major, b"%07o" % minor, prefix, b"",
     )  # fmt: skip
     return b"%b%06o\0 %b" % (block[:148], checksum(block), block[156:])
