@@ -205,6 +205,10 @@ class Builder:
             raise statement.error(error.message, hint=error.hint, prefix=False) from error
         except Unsupported as error:
             raise error.at(f"{statement.file}:{statement.line}") from None
+        except PermissionError as error:
+            message = f"open {error.filename}: permission denied"
+            hint = "make it readable for who builds, or exclude it in .dockerignore"
+            raise statement.error(message, hint=hint, prefix=False) from error
         except OSError as error:
             raise atomic.storage_error(
                 error, f"{statement.file}:{statement.line}: {statement.keyword}"

@@ -106,6 +106,8 @@ class Listing:
 
 def _text(name: str) -> str:
     """Write a name that is not UTF-8 in a way that JSON can hold."""
+    if name.isascii():
+        return name
     try:
         name.encode()
     except UnicodeEncodeError:

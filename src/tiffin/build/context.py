@@ -348,7 +348,9 @@ class Digests:
     def of(self, entry: Entry) -> bytes:
         """Return the digest of a regular file's bytes."""
         info = entry.info
-        known = self._table(info.st_dev)
+        known = self._known.get(info.st_dev)
+        if known is None:
+            known = self._table(info.st_dev)
         row = known.get(info.st_ino)
         if row and row[0] == info.st_size and row[1] == info.st_mtime_ns and row[2] == info.st_ctime_ns:
             return row[3]
@@ -362,14 +364,12 @@ class Digests:
         return digest
 
     def _table(self, device: int) -> dict[int, tuple[int, int, int, bytes]]:
-        table = self._known.get(device)
-        if table is None:
-            raw = (self._memo.recall(self._key(device)) if self._memo else b"") or b""
-            table = {}
-            if raw[:1] == _MEMO_FORMAT and (len(raw) - 1) % _ROW.size == 0:
-                rows = _ROW.iter_unpack(memoryview(raw)[1:])
-                table = {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
-            self._known[device] = table
+        raw = (self._memo.recall(self._key(device)) if self._memo else None) or b""
+        table = {}
+        if raw[:1] == _MEMO_FORMAT and (len(raw) - 1) % _ROW.size == 0:
+            rows = _ROW.iter_unpack(memoryview(raw)[1:])
+            table = {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+        self._known[device] = table
         return table
 
     def _key(self, device: int) -> str:

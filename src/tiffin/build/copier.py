@@ -168,8 +168,11 @@ class Copier:
 
     def put_file(self, entry: Entry, parent: _Folder, name: str, *, links: bool = False) -> None:
         """Copy a file or a symlink; what the image has there is replaced, unless it is a folder."""
-        host = self._room(parent, name)
+        host = self._place(parent, name)
         info = entry.info
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or links:
+            with contextlib.suppress(FileNotFoundError):
+                posix.unlink(host)
         if links:
             os.link(entry.place, host, follow_symlinks=False)
             if self._owner:
@@ -194,31 +197,29 @@ class Copier:
     def put_bytes(self, data: bytes, path: str) -> None:
         """Write a here-document's file, mode 0644."""
         above, _, name = path.rpartition("/")
-        host = self._room(self.folder(above), name)
-        descriptor = posix.open(host, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        host = self._place(self.folder(above), name)
+        descriptor = _create(host)
         try:
             _write(descriptor, data)
             self._finish_file(descriptor, 0o100644, self._now)
         finally:
             posix.close(descriptor)
 
-    def _room(self, parent: _Folder, name: str) -> str:
-        """Make room for a file: return its host path, with nothing there."""
+    def _place(self, parent: _Folder, name: str) -> str:
+        """Return the host path of a file; raise InvalidArgument if the image has a folder there."""
         path = f"{parent.path}/{name}" if parent.path else name
         host = f"{parent.host}/{name}"
         node = self._child(parent, name)
         if path in self._folders or (node is not None and node.is_folder):
             message = f"cannot replace to directory /{path} with file"
             raise InvalidArgument(message, hint="end the destination with / to copy into the folder")
-        with contextlib.suppress(FileNotFoundError):
-            posix.unlink(host)
         return host
 
     def _copy(self, entry: Entry, host: str) -> None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         source = posix.open(entry.place, flags)
         try:
-            descriptor = posix.open(host, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = _create(host)
             try:
                 _copy_bytes(source, descriptor, entry.info.st_size)
                 self._finish_file(descriptor, entry.info.st_mode, entry.info.st_mtime_ns)
@@ -254,6 +255,16 @@ class Copier:
 
 def _is_folder(path: str) -> bool:
     return stat.S_ISDIR(posix.lstat(path).st_mode)
+
+
+def _create(path: str) -> int:
+    """Open a new file for writing; one that an earlier source of the same COPY left is replaced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return posix.open(path, flags, 0o600)
+    except FileExistsError:
+        posix.unlink(path)
+        return posix.open(path, flags, 0o600)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -11,12 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CLAUSE = re.compile(r"([ugoa]*)([-+=])([rwxXst]*|[ugo])")
+_CLAUSE = re.compile(r"([ugoa]*)([-+=])([ugo]|[rwxXst]*)")
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
 _MAXIMUM = 2**32 - 2
-
-Mode = "Callable[[int], int]"
 
 
 def owner(text: str, read: Callable[[str], bytes | None]) -> tuple[int, int]:
@@ -77,7 +75,6 @@ def mode(text: str) -> Callable[[int], int]:
     clauses = []
     for word in text.split(","):
         match = _CLAUSE.match(word)
-        rest = word
         if match is None:
             raise _bad(text)
         who = match[1]
@@ -114,7 +111,7 @@ def _changed(st_mode: int, clauses: list[tuple[str, str, str]]) -> int:
 
 
 def _value(letters: str, bits: int, *, executable: bool) -> int:
-    if letters in {"u", "g", "o"} and letters:
+    if letters in {"u", "g", "o"}:
         triple = bits >> {"u": 6, "g": 3, "o": 0}[letters] & 7
         return triple * 0o111
     value = sum(_BITS.get(letter, 0) for letter in set(letters))
