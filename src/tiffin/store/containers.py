@@ -204,6 +204,7 @@ class Containers:
 
     def forget(self, container_id: str) -> None:
         """Forget a container only: somebody else removes its folder. Raises NotFound."""
+        self._snapshots.claim(container_id)
         with self._database.transaction():
             if not self._database.execute("DELETE FROM containers WHERE id=?", (container_id,)):
                 raise no_such_container(container_id)

@@ -85,7 +85,7 @@ class Database:
                 for suffix in ("", "-wal", "-shm", "-journal"):
                     atomic.remove_file(temporary + suffix)
         except OSError as error:
-            raise atomic.storage_error(error, f"make {self.path}") from error
+            raise atomic.storage_error(error, f"make {error.filename or self.path}") from error
         except _sqlite3.Error as error:
             raise self._translated(error) from error
 

@@ -157,6 +157,9 @@ def _scratch(store: Store, oldest: int) -> Iterator[Removable]:
     for name, path in _entries(layout.drafts):
         if not atomic.owner_lives(name):
             yield Removable(kind="draft", key=name, path=path, size=atomic.tree_size(path))
+    for name, path in _entries(layout.root):
+        if name.startswith("state.db.") and ".tmp" in name and not _is_fresh(path):
+            yield Removable(kind="download", key=name, path=path, size=atomic.tree_size(path))
     for name, path in _entries(layout.ingest):
         try:
             info = posix.lstat(path)

@@ -105,10 +105,11 @@ class Snapshots:
     ) -> str:
         """Make a draft the layer over `parent` ("" at the bottom); return its chain id.
 
-        `tar_size` is the length of the uncompressed tar, where it is known. `foreign` says that the tar was made elsewhere (pull, load), so our serialiser may not give its
-        bytes back. `implied` are folders (relative to the root) that the tar did not list: they get
-        owner, mode and times of the same folder in the layers below. A layer that is here already is
-        kept and the draft dropped. Raises NotFound if the parent is not here.
+        `tar_size` is the length of the uncompressed tar, where it is known. `foreign` says that the tar
+        was made elsewhere (pull, load), so our serialiser may not give its bytes back. `implied` are
+        folders (relative to the root) that the tar did not list: they get owner, mode and times of the
+        same folder in the layers below. A layer that is here already is kept and the draft dropped.
+        Raises NotFound if the parent is not here.
         """
         from tiffin.layer.diff import SERIALIZER
 
@@ -123,7 +124,9 @@ class Snapshots:
                     raise NotFound(message)
                 if not self._has(chain_id):
                     self._place(draft.path, self._layout.layer(chain_id))
-                    self._database.execute("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, 0)", row)
+                    self._database.execute(
+                        "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, 0)", row
+                    )
                 self._leases.hold_found(chain_id)
         except OSError as error:
             raise atomic.storage_error(error, f"commit layer {diff_id}") from error
