@@ -274,6 +274,12 @@ def test_add_merges_into_the_image(files: Bench) -> None:
     assert files.tree(owned, "/x")["/x/bin/tool"] == "640 1000:1001 T"
 
 
+def test_add_knows_an_archive_that_hardly_compresses(files: Bench) -> None:
+    """A bzip2 block that says nothing for most of a megabyte is known all the same."""
+    files.write("noise.tar.bz2", _tar("bz2", {"noise": os.urandom(2_000_000).hex()[:1_900_000]}))
+    assert "/n/noise" in _new(files, "FROM scratch\nADD noise.tar.bz2 /n/\n")
+
+
 def test_add_copies_what_is_no_archive(files: Bench) -> None:
     """ADD copies other files, an empty .tar.gz, and with --unpack=false also archives; COPY never unpacks."""
     files.write("empty.tar.gz", b"")

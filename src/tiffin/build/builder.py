@@ -437,7 +437,7 @@ class Builder:
             config = config.replace(labels={**config.labels, **self.options.labels})
         history = stage.history
         diff_ids = tuple(layer.diff_id for layer in stage.layers)
-        created = clock.from_ns(self._now_ns)
+        created = clock.from_ns(self._now_ns if self._epoch else time.time_ns())
         if not self._epoch:
             ingredients = {
                 "kind": "image",

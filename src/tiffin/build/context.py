@@ -8,6 +8,7 @@ inode, size, mtime and ctime, so that an unchanged file costs one stat.
 
 from __future__ import annotations
 
+import io
 import os
 import posix
 import stat
@@ -27,7 +28,7 @@ else:
     Protocol = object
 
 _LINKS = 40
-_HEAD = 1 << 18
+_HEAD = 1 << 21
 _CHUNK = 1 << 20
 _DOCKERFILE = 16 << 20
 _IGNORE = 1 << 20
@@ -481,7 +482,7 @@ def _from_stream(stream: BinaryIO, workspace: Callable[[], str]) -> tuple[str, b
     root = workspace()
     if not head:
         raise InvalidArgument("unable to prepare context: the stream is empty")
-    if not is_archive(head):
+    if not is_archive(io.BytesIO(head).read):
         rest = stream.read() if len(head) == _HEAD else b""
         return root, head + rest
     pieces: Iterable[bytes] = iter((head,))
@@ -493,17 +494,28 @@ def _from_stream(stream: BinaryIO, workspace: Callable[[], str]) -> tuple[str, b
     return root, b""
 
 
-def is_archive(head: bytes) -> bool:
-    """Tell whether bytes begin a tar, compressed or not; only the content decides, as docker has it."""
+def is_archive(read: Callable[[int], bytes]) -> bool:
+    """Tell whether a stream begins a tar, compressed or not; only the content decides, as docker has it.
+
+    Reads as little as will do: small pieces, so that a bomb cannot fill the memory, and up to the
+    longest block of bzip2, which says nothing before its end.
+    """
     from tiffin.errors import Corrupt
     from tiffin.layer import compression
 
-    kind = compression.sniff(head)
-    if kind:
+    piece = read(512)
+    kind = compression.sniff(piece)
+    if not kind:
+        return _tar_header(piece)
+    inflater = compression.Decompressor(kind)
+    head, consumed = b"", 0
+    while piece and len(head) < 512 and consumed < _HEAD:
         try:
-            head = compression.Decompressor(kind).feed(head)
+            head += inflater.feed(piece)
         except Corrupt:
             return False
+        consumed += len(piece)
+        piece = read(512)
     return _tar_header(head[:512])
 
 

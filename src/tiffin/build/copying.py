@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tiffin.build.stage import Outcome, Stage
     from tiffin.store.snapshots import Draft
 
-_HEAD = 1 << 18
-
 
 class _Source:
     """One thing to be copied: `name` in a folder, `entries` what it consists of."""
@@ -218,8 +216,8 @@ def _is_archive(entry: Entry) -> bool:
     if not stat.S_ISREG(entry.info.st_mode):
         return False
     descriptor = os.open(entry.place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as stream:
-        return is_archive(stream.read(_HEAD))
+    with open(descriptor, "rb") as stream:
+        return is_archive(stream.read)
 
 
 def _unpack(job: _Job, copier: Copier, entry: Entry, path: str, draft: Draft) -> None:
