@@ -127,7 +127,8 @@ def test_a_terminal_has_its_size_from_the_start(box: Box) -> None:
 def test_a_terminal_is_resized(box: Box) -> None:
     """A resize arrives, with its signal."""
     script = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done"
-    with box.start("sh", "-c", script, config=TERMINAL, rows=10, columns=20) as connection:
+    more = {"size": (10, 20)}
+    with box.start("sh", "-c", script, config=TERMINAL, more=more, rows=10, columns=20) as connection:
         read_until(connection, b"ready\r\n")
         connection.resize(40, 132)
         assert collect(connection) == (b"40 132\r\n", b"", 0)
@@ -278,25 +279,25 @@ def test_execs_run_side_by_side(sleeper: Box) -> None:
         connection.close()
 
 
-def test_an_exec_whose_client_left_goes_on(sleeper: Box) -> None:
+def test_an_exec_whose_client_left_goes_on(crun_box: Box) -> None:
     """`exec -d`: nobody needs to stay for it."""
-    with sleeper.execute("sh", "-c", "sleep 0.2; kill -9 -1") as connection:
-        expect(connection, frames.STARTED)
-        waiter = sleeper.connect()
-        waiter.wait()
-    with waiter:
-        frame = waiter.recv()
-        assert frame
-        # -1 spares pid 1, which is what we want to see: it is still there.
-        assert frame.kind == frames.EXITED or sleeper.facts()["status"] == "running"
+    with crun_box.start(
+        "sh", "-c", "trap 'exit 3' USR1; echo ready; while :; do sleep 0.05; done"
+    ) as connection:
+        read_until(connection, b"ready\n")
+        with crun_box.execute("sh", "-c", "sleep 0.2; kill -USR1 1") as other:
+            expect(other, frames.STARTED)
+        assert collect(connection)[2] == 3
 
 
 def test_an_exec_ends_with_its_container(sleeper: Box) -> None:
     """When the container's process ends, so do the others, and their clients are told."""
     with sleeper.execute("sleep", "1000") as connection:
         expect(connection, frames.STARTED)
-        with sleeper.connect() as other:
+        with sleeper.connect() as other, sleeper.connect() as waiter:
+            waiter.wait()
             other.kill(9)
+            assert expect(waiter, frames.EXITED).exit_code == 137
         assert collect(connection)[2] == 137
     sleeper.wait_for_keeper()
     assert sleeper.leftovers() == []

@@ -38,6 +38,7 @@ class Container:
         self._request = request
         self._loop = Loop()
         self._reaper = Reaper()
+        self._loop.watch(self._reaper.descriptor, READ, self._sweep)
         self._peers: list[Peer] = []
         self._processes: list[Process] = []
         self._numbers = 0
@@ -276,9 +277,12 @@ class Container:
 
     def _forget(self, process: Process) -> None:
         self._processes.remove(process)
+        self._settle()
+
+    def _sweep(self, _events: int) -> None:
+        self._reaper.sweep()
         if all(p.started for p in self._processes):
             self._reaper.forget_others({p.pid for p in self._processes})
-        self._settle()
 
     # --- what peers ask for --------------------------------------------------------------------
 
@@ -332,6 +336,8 @@ class Container:
             size=(_small(body.get("rows")), _small(body.get("columns"))),
         )
         process.attach(peer, _bits(body))
+        if process.size != (0, 0):
+            description["consoleSize"] = {"height": process.size[0], "width": process.size[1]}
         file = os.memfd_create("process")
         atomic.write_all(file, jsontext.dumps_bytes(description))
         request, path = self._request, f"/proc/{os.getpid()}/fd/{file}"

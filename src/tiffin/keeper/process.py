@@ -45,11 +45,30 @@ def launch(command: list[str], actions: list[tuple[int, ...]]) -> int:
 
 
 class Reaper:
-    """Collects exit statuses. Any child may be collected while waiting for a certain one."""
+    """Collects exit statuses. Any child may be collected while waiting for a certain one.
+
+    Strangers too, and soon: the runtime's exec leaves a process that has entered the container's pid
+    namespace, and while a zombie of that one waits for us, the container's first process cannot end.
+    """
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start with none; `descriptor` becomes readable when a child has ended."""
         self._statuses: dict[int, int] = {}
+        self.descriptor, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.signal(_signal.SIGCHLD, _nothing)  # a handler, so that the wake-up is written
+        _signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def sweep(self) -> None:
+        """Collect whoever has ended; never waits."""
+        os.read(self.descriptor, 65536)  # never empty: called when it is readable
+        while True:
+            try:
+                found, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not found:
+                return
+            self._statuses[found] = status
 
     def known(self, pid: int) -> bool:
         """Tell whether the process has been collected already."""
@@ -69,10 +88,25 @@ class Reaper:
             self._statuses[found] = status
         return self._statuses.pop(pid)
 
+    def sweep(self) -> None:
+        """Take the status of every child that has ended; never waits."""
+        try:
+            while True:
+                found, status = os.waitpid(-1, os.WNOHANG)
+                if not found:
+                    return
+                self._statuses[found] = status
+        except ChildProcessError:
+            return
+
     def forget_others(self, pids: set[int]) -> None:
         """Drop the statuses that nobody will ask for; right only while no process is being started."""
         for pid in self._statuses.keys() - pids:
             del self._statuses[pid]
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """Handle SIGCHLD: what is to be done stands in `Reaper.sweep`."""
 
 
 def exit_code(status: int) -> int:
@@ -111,7 +145,7 @@ class Process:
         self._tty = tty
         self._wants_stdin = stdin
         self._stdin_once = stdin_once
-        self._size = size
+        self.size = size
         self.log: JsonLog | None = None
         self.program = program
         self._on_started, self._on_failed, self._on_exit = on_started, on_failed, on_exit
@@ -228,7 +262,7 @@ class Process:
         self._outputs[self._master] = frames.OUTPUT
         # A second number for the same terminal: epoll watches reading and writing separately.
         self._stdin = os.dup(self._master) if self._wants_stdin else -1
-        self.resize(*self._size)
+        self.resize(*self.size)
 
     # --- output --------------------------------------------------------------------------------
 
@@ -349,7 +383,7 @@ class Process:
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal its size."""
-        self._size = (rows, columns)
+        self.size = (rows, columns)
         if self._master >= 0 and (rows or columns):
             packed = b"".join(n.to_bytes(2, sys.byteorder) for n in (rows, columns, 0, 0))
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, packed)
