@@ -115,7 +115,8 @@ def _mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specge
                 source=point.source,
                 target=point.destination,
                 read_only=not point.rw,
-                recursive=point.recursive,
+                # A file has no mounts below it, and crun refuses "recursively read-only" for one.
+                recursive=point.recursive and os.path.isdir(point.source),
                 propagation=point.propagation,
             )
         )

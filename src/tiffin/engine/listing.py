@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.views import ContainerView
+    from tiffin.store.containers import ContainerRecord
 
 
 def list_containers(
@@ -17,12 +18,15 @@ def list_containers(
     """Return the containers that are asked for, newest first."""
     store = engine.store
     every = every or last > 0 or "status" in filters or "exited" in filters
-    living = None if every else store.containers.living()
+    living = store.containers.living()
     views = []
     for record in store.containers.list():
-        if living is not None and record.id not in living:
+        if not every and record.id not in living:
             continue
-        view = container_view(record, store.containers.state(record.id))
+        state = store.containers.state(record.id)
+        if record.id in living and not state.running:
+            _settle(engine, record)
+        view = container_view(record, state)
         if every or view.state.running or view.state.status == "restarting":
             views.append(view)
     if filters:
@@ -39,6 +43,18 @@ def list_containers(
     if size:
         views = [_with_size(engine, view) for view in views]
     return views
+
+
+def _settle(engine: Engine, record: ContainerRecord) -> None:
+    """End what a killed keeper left behind, unless somebody else is at it."""
+    from tiffin.engine import lost
+    from tiffin.errors import Conflict
+
+    try:
+        with engine.store.containers.lock(record.id, blocking=False):
+            lost.settle(engine, record)
+    except Conflict:
+        return
 
 
 def _with_size(engine: Engine, view: ContainerView) -> ContainerView:

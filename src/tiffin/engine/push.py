@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _LEVEL = 1
 """gzip level for layers: isal's level 1 writes 500 MB/s and is about as small as zlib's."""
 
+_MOUNT_TRIES = 3
+"""How many other repositories are asked for a layer before it is sent."""
+
 
 class Pushed(Value):
     """What the registry has now: the familiar name, the manifest's digest and size."""
@@ -72,10 +75,7 @@ def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
             manifest = portable(engine, record)
             with ThreadPoolExecutor(engine.settings.parallel_downloads, "tiffin-push") as pool:
                 list(pool.map(lambda layer: _push_blob(engine, repository, layer, say), manifest.layers))
-            if not repository.has_blob(manifest.config):
-                repository.put_blob(
-                    manifest.config, store.content.open_blob(manifest.config), lambda _count: None
-                )
+            repository.upload(manifest.config, store.content, lambda _count: None)
             digest = repository.put_manifest(manifest.raw, manifest.media_type, reference.tag)
     except TiffinError as error:
         raise error.at(f"push {reference.familiar}") if engine.settings.debug else error from None
@@ -92,36 +92,29 @@ def _push_blob(engine: Engine, repository: Repository, layer: Descriptor, say: R
         say(Progress(status=status, id=short, current=current, total=layer.size))
 
     tell("Preparing")
-    if repository.has_blob(layer):
-        tell("Layer already exists")
-        return
-    for other in _elsewhere(engine, repository, layer):
-        if repository.mount_blob(layer, other):
-            tell(f"Mounted from {other}")
-            return
     done = 0
 
     def moved(count: int) -> None:
         nonlocal done
-        done += count
+        done += count  # negative when a broken upload starts again
         tell("Pushing", done)
 
-    repository.put_blob(layer, engine.store.content.open_blob(layer), moved)
-    tell("Pushed", layer.size)
+    source = engine.store.content
+    how = repository.upload(layer, source, moved, mount_from=_elsewhere(engine, repository, layer))
+    words = {"exists": "Layer already exists", "mounted": "Mounted", "pushed": "Pushed"}
+    tell(words[how], layer.size)
 
 
 def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> list[str]:
     """Return repositories of the same registry that are known to have a layer (pulled from, pushed to)."""
-    own = repository.reference
-    found: list[str] = []
-    for record in engine.store.images.list():
+    own, images = repository.reference, engine.store.images
+    found: dict[str, None] = {}
+    for record in images.list():
         names = [Reference.parse(name) for name in record.digests]
-        paths = {n.path for n in names if n.domain == own.domain and n.path != own.path}
-        if paths - set(found) and any(
-            known.digest == layer.digest for known in engine.store.images.manifest(record).layers
-        ):
-            found.extend(sorted(paths - set(found)))
-    return found[:3]
+        others = sorted({n.name for n in names if n.domain == own.domain and n.path != own.path})
+        if others and any(known.digest == layer.digest for known in images.manifest(record).layers):
+            found.update(dict.fromkeys(others))
+    return list(found)[:_MOUNT_TRIES]
 
 
 def portable(engine: Engine, record: ImageRecord) -> Manifest:

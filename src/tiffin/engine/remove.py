@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tiffin.engine import filters as filtering
+from tiffin.engine import lost
 from tiffin.engine.forget import remove_anonymous
 from tiffin.engine.start import connect, until_closed
 from tiffin.engine.views import container_view, event_attributes
@@ -37,6 +38,8 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
         if store.containers.state(record.id).running:
             message = f'cannot remove container "{record.name}": it was started again meanwhile'
             raise Conflict(message)
+        if record.id in store.containers.living():
+            lost.settle(engine, record)
         try:
             store.containers.remove(record.id)
         except NotFound:

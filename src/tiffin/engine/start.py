@@ -56,23 +56,22 @@ def connect(store: Store, record: ContainerRecord) -> Connection:
     return client.connect(store.layout.live(record.id))
 
 
-def until_exit(connection: Connection, seconds: float | None) -> int | None:
-    """Wait for the end of the connection's process; its exit code, or None if that takes too long.
+def until_exit(connection: Connection, seconds: float | None) -> bool:
+    """Wait for the end of the container's process on an unattached connection; tell whether it came in time.
 
-    -1 says that it ended before this connection was told (its record has the code).
+    Its exit is recorded then: the state has the code.
     """
+    connection.wait()
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     deadline = None if seconds is None else time.monotonic() + seconds
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         if not poll.poll(left):
-            return None
+            return False
         frame = connection.recv()
-        if frame is None:
-            return -1
-        if frame.kind == frames.EXITED:
-            return frame.exit_code
+        if frame is None or frame.kind == frames.EXITED:
+            return True
 
 
 def until_closed(connection: Connection, seconds: float) -> bool:

@@ -36,10 +36,10 @@ def stop(engine: Engine, record: ContainerRecord, *, timeout: int | None, signal
     with connection:
         connection.kill(wanted)
         gone = until_exit(connection, None if seconds < 0 else seconds)
-        if gone is None:
-            connection.kill(9)
+        if not gone:
+            connection.send_kill(9)
             gone = until_exit(connection, _KILL_GRACE)
-    if gone is None:
+    if not gone:
         message = f"container {record.name}: tried to kill container, but did not receive an exit event"
         raise Conflict(message, hint="its process hangs in the kernel; see ps -o stat,wchan")
     engine.store.events.append("container", "stop", record.id, event_attributes(record))
@@ -87,6 +87,4 @@ def wait(store: Store, record: ContainerRecord) -> int:
             time.sleep(0.001)
             continue
         with connection:
-            code = until_exit(connection, None)
-        if code is not None:
-            return code
+            until_exit(connection, None)

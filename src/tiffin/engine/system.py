@@ -122,12 +122,9 @@ class System:
 
         Raises Unauthorized if the registry does not accept them.
         """
-        from tiffin.registry.client import check_login
-        from tiffin.registry.credentials import Credential, Credentials
+        from tiffin.registry.client import login
 
-        settings = self._engine.settings
-        credential = check_login(server, Credential(username=username, password=password), settings)
-        return Credentials(settings).store(server, credential)
+        return login(server, username, password, self._engine.settings)
 
     def logout(self, server: str) -> bool:
         """Forget a registry's credentials; tell whether there were any."""
