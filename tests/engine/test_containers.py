@@ -212,7 +212,7 @@ def test_anonymous_volumes_go_with_a_container_of_one_run(engine: Engine) -> Non
 
 
 def test_mounts_are_seen_from_inside(engine: Engine, tmp_path: Path) -> None:
-    """A bind shows the host's folder, read-only where asked; a tmpfs has its size; the root can be read-only."""
+    """A bind shows the host's folder, read-only where asked; a tmpfs has its size; so may the root be."""
     (tmp_path / "file").write_text("host\n")
     host = HostConfig(
         mounts=(
@@ -236,7 +236,7 @@ def test_mounts_are_seen_from_inside(engine: Engine, tmp_path: Path) -> None:
 def test_limits_are_what_the_kernel_has(engine: Engine) -> None:
     """Memory, cpu and pids limits stand in the container's cgroup; a program over its memory is killed."""
     host = HostConfig(memory=16 << 20, nano_cpus=500_000_000, pids_limit=33)
-    script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max"
+    script = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max"
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
         script = (
             "cat /sys/fs/cgroup/memory.max; cut -d' ' -f1 /sys/fs/cgroup/cpu.max; cat /sys/fs/cgroup/pids.max"

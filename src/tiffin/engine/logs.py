@@ -149,23 +149,28 @@ def _follow(
     """Yield lines as they are written, until the keeper has gone; woken by inotify, never by a clock."""
     from tiffin.engine.watch import Watch
 
-    try:
-        connection = connect(store, record)
-    except Conflict:
-        connection = None
+    # The watch begins before the connection: what is written in between is seen by one of the two.
     with Watch(path) as watch:
-        ended = connection is None
-        while True:
-            while chunk := os.read(descriptor, _CHUNK):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
-            if watch.replaced(descriptor):
-                descriptor = watch.reopen()
-                continue
-            if ended or connection is None:
-                return
-            ready, _, _ = select.select([watch.fileno(), connection.fileno()], [], [])
-            if watch.fileno() in ready:
-                watch.drain()
-            if connection.fileno() in ready and connection.recv() is None:
-                ended = True
+        try:
+            connection = connect(store, record)
+        except Conflict:
+            connection = None
+        try:
+            while True:
+                while chunk := os.read(descriptor, _CHUNK):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from lines
+                if watch.replaced(descriptor):
+                    descriptor = watch.reopen()
+                    continue
+                if connection is None:
+                    return
+                ready, _, _ = select.select([watch.fileno(), connection.fileno()], [], [])
+                if watch.fileno() in ready:
+                    watch.drain()
+                if connection.fileno() in ready and connection.recv() is None:
+                    connection.close()
+                    connection = None  # one last look at the file, then the end
+        finally:
+            if connection is not None:
+                connection.close()

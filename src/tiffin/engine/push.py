@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 _LEVEL = 1
 """gzip level for layers: isal's level 1 writes 500 MB/s and is about as small as zlib's."""
 
-_MOUNT_TRIES = 3
-"""How many other repositories are asked for a layer before it is sent."""
-
 
 class Pushed(Value):
     """What the registry has now: the familiar name, the manifest's digest and size."""
@@ -105,7 +102,7 @@ def _push_blob(engine: Engine, repository: Repository, layer: Descriptor, say: R
     tell(words[how], layer.size)
 
 
-def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> list[str]:
+def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> tuple[str, ...]:
     """Return repositories of the same registry that are known to have a layer (pulled from, pushed to)."""
     own, images = repository.reference, engine.store.images
     found: dict[str, None] = {}
@@ -114,7 +111,7 @@ def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> lis
         others = sorted({n.name for n in names if n.domain == own.domain and n.path != own.path})
         if others and any(known.digest == layer.digest for known in images.manifest(record).layers):
             found.update(dict.fromkeys(others))
-    return list(found)[:_MOUNT_TRIES]
+    return tuple(found)
 
 
 def portable(engine: Engine, record: ImageRecord) -> Manifest:
