@@ -32,7 +32,7 @@ descriptors = st.builds(
     Descriptor,
     media_type=st.sampled_from([mediatype.OCI_LAYER_GZIP, mediatype.OCI_MANIFEST, "text/x"]),
     digest=st.binary(max_size=4).map(digests.of),
-    size=st.integers(0, 2**63),
+    size=st.integers(0, 2**63 - 1),
     annotations=st.dictionaries(words, words, max_size=2),
     platform=st.none() | platforms,
     artifact_type=words,
