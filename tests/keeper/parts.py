@@ -20,8 +20,6 @@ from tiffin.spec import jsontext
 from tiffin.spec.container import ContainerConfig, HostConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from tiffin.keeper.client import Connection
 
 PATIENCE_MS = 20_000
@@ -205,7 +203,11 @@ class Box:
 
     def wait_for_keeper(self) -> None:
         """Wait until the keeper of the ended container has gone."""
-        wait_until_gone(self.state()["keeper"])
+        try:
+            keeper = self.facts()["keeper"]
+        except FileNotFoundError:  # it is past that
+            keeper = self.state()["keeper"]
+        wait_until_gone(keeper)
 
     def end(self) -> None:
         """Kill what still runs, and wait for the keeper."""
@@ -228,17 +230,17 @@ class Box:
 
 def collect(connection: Connection) -> tuple[bytes, bytes, int]:
     """Read a connection to its end; return output, errors and exit code (-1: it broke off)."""
-    out, err, code = b"", b"", -1
+    streams: dict[str, list[bytes]] = {frames.OUTPUT: [], frames.ERRORS: []}
+    code = -1
     while frame := connection.recv():
-        if frame.kind == frames.OUTPUT:
-            out += frame.data
-        elif frame.kind == frames.ERRORS:
-            err += frame.data
-        elif frame.kind == frames.EXITED:
+        if frame.kind in streams:
+            assert code == -1, "output after the exit"
+            streams[frame.kind].append(frame.data)
+        elif frame.kind in {frames.EXITED, frames.FAILED}:
             code = frame.exit_code
-        elif frame.kind == frames.FAILED:
-            return out, frame.text.encode(), frame.exit_code
-    return out, err, code
+            if frame.kind == frames.FAILED:
+                streams[frames.ERRORS] = [frame.text.encode()]
+    return b"".join(streams[frames.OUTPUT]), b"".join(streams[frames.ERRORS]), code
 
 
 def expect(connection: Connection, kind: str) -> frames.Frame:

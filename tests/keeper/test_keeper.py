@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import os
 import signal
 import subprocess
@@ -76,21 +77,26 @@ def test_an_endless_exec_is_cut_off(crun_box: Box) -> None:
     """Parts of an exec beyond the limit end the connection."""
     start_sleeper(crun_box)
     sock = raw(crun_box)
-    with pytest.raises((BrokenPipeError, ConnectionResetError)):
-        for _ in range(100):
+    sent = 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while sent < 100:
             sock.send(b"\x01P" + b"x" * 65_000, _socket.MSG_NOSIGNAL)
+            sent += 1
+    assert sent < 70
     sock.close()
 
 
 def test_descriptors_that_are_sent_are_not_kept(crun_box: Box) -> None:
     """Descriptors in a packet's ancillary data end up nowhere."""
     keeper = start_sleeper(crun_box)
-    before = len(os.listdir(f"/proc/{keeper}/fd"))
     sock = raw(crun_box)
+    sock.send(b"\x01K\x00")
+    assert sock.recv(100) == b"\x01D"
+    before = os.listdir(f"/proc/{keeper}/fd")
     numbers = b"".join(n.to_bytes(4, sys.byteorder) for n in (0, 1, 2))
     sock.sendmsg([b"\x01K\x00"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
     assert sock.recv(100) == b"\x01D"
-    assert len(os.listdir(f"/proc/{keeper}/fd")) == before + 1
+    assert os.listdir(f"/proc/{keeper}/fd") == before
     sock.close()
 
 
@@ -140,12 +146,10 @@ def test_a_killed_keeper_leaves_facts_that_tell(box: Box) -> None:
         box.connect()
     os.kill(facts["pid"], signal.SIGKILL)
     wait_until_gone(facts["pid"])
-    subprocess.run([*box.prefix, "delete", "--force", box.id], check=False, capture_output=True)
-    subprocess.run(
-        ["unshare", "-m", "sh", "-c", "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"", "sh", *box.prefix,
-         "delete", "--force", box.id],
-        check=True,
-    )  # fmt: skip
+    # As the next command will: with the same view of the cgroups that the keeper had.
+    hidden = "umount /sys/fs/cgroup/unified 2>/dev/null; exec $0 $@"
+    command = ["unshare", "-m", "sh", "-c", hidden, *box.prefix, "delete", "--force", box.id]
+    subprocess.run(command, check=True)
 
 
 def test_an_early_fork_does_the_same(crun_box: Box, tmp_path: object) -> None:

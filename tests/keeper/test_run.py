@@ -38,13 +38,14 @@ def test_nothing_is_left_behind(box: Box) -> None:
 
 def test_started_comes_first_and_names_the_process(box: Box) -> None:
     """The first frame names the process, and by then the facts of the living are there."""
-    with box.start("sleep", "1000") as connection:
+    with box.start("sh", "-c", "echo ready; sleep 1000; true") as connection:
         started = expect(connection, frames.STARTED)
         facts = box.facts()
         assert facts["status"] == "running"
         assert started.text == f'{{"pid":{facts["pid"]},"started_at":"{facts["started_at"]}"}}'
+        read_until(connection, b"ready\n")
         with open(f"/proc/{facts['pid']}/cmdline") as stream:
-            assert stream.read() == "sleep\x001000\x00"
+            assert stream.read().split("\0")[0] == "sh"
         connection.send_kill(9)
         expect(connection, frames.DONE)
         assert collect(connection) == (b"", b"", 137)
