@@ -59,7 +59,7 @@ class InvalidArgument(TiffinError):
 class DockerfileError(InvalidArgument):
     """A Dockerfile that cannot be read; `line` and `column` count from 1, `file` is as given."""
 
-    def __init__(  # noqa: PLR0913 - a source position is four words
+    def __init__(
         self,
         message: str,
         *,
