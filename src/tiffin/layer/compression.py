@@ -22,9 +22,10 @@ _MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"BZh": "bzip2",
 }
-# A step of input, so small that even the tightest bomb of its kind stays below some 250 MB of memory:
-# gzip grows at most 1032-fold, an xz or a zstd run of zeros many thousandfold.
-_STEP = {"": 1 << 20, "gzip": 1 << 16, "zstd": 1 << 13, "xz": 1 << 14, "bzip2": 1 << 12}
+# isal and zstandard cannot be told how much to return, so they get their input in steps so small that even
+# the tightest bomb of the kind returns 64 MiB at most: gzip grows 1032-fold, a zstd run of zeros 32768-fold.
+_STEP = {"gzip": 1 << 16, "zstd": 1 << 11}
+_PIECE = 1 << 18
 _LEVEL = {"gzip": 2, "zstd": 3, "xz": 6, "bzip2": 9}
 
 
@@ -50,7 +51,7 @@ class Decompressor:
         """Begin a stream of one kind: "", gzip, zstd, xz or bzip2."""
         self.kind = kind
         self._make, self._failures = _decoder(kind)
-        self._step = _STEP[kind]
+        self._step = _STEP.get(kind, 0)
         self._member: Any = self._make()
         self._begun = False
         self._padding = False
@@ -64,27 +65,42 @@ class Decompressor:
         if not self.kind:
             if data:
                 yield data
-            return
-        step = self._step
-        if len(data) <= step:
+        elif not self._step or len(data) <= self._step:
             yield from self._unpack(data)
-            return
-        view = memoryview(data)
-        for start in range(0, len(data), step):
-            yield from self._unpack(view[start : start + step])
+        else:
+            parts: list[bytes] = []
+            size = 0
+            view = memoryview(data)
+            for start in range(0, len(data), self._step):
+                for part in self._unpack(view[start : start + self._step]):
+                    parts.append(part)
+                    size += len(part)
+                if size >= _PIECE:
+                    yield b"".join(parts) if len(parts) > 1 else parts[0]
+                    parts.clear()
+                    size = 0
+            if parts:
+                yield b"".join(parts)
 
     def _unpack(self, data: bytes | memoryview) -> Iterator[bytes]:
         while data:
             if self._member.eof and not self._next_member(data):
                 return
             self._begun = True
+            member = self._member
             try:
-                piece = self._member.decompress(data)
+                if self._step:
+                    piece = member.decompress(data)
+                else:
+                    piece = member.decompress(data, _PIECE)
+                    while not (member.eof or member.needs_input):
+                        yield piece
+                        piece = member.decompress(b"", _PIECE)
             except (*self._failures, MemoryError) as error:
                 raise Corrupt(f"{self.kind} stream: {error or 'out of memory'}") from error
             if piece:
                 yield piece
-            data = self._member.unused_data if self._member.eof else b""
+            data = member.unused_data if member.eof else b""
 
     def _next_member(self, data: bytes | memoryview) -> bool:
         """Begin another member, or tell that this is padding (tape blocks, as gzip(1) accepts)."""
