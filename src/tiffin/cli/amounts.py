@@ -72,7 +72,7 @@ def _exact(text: str) -> tuple[int, int]:
     """Return (mantissa, power of ten) of a decimal number."""
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
-    digits = whole.lstrip("+-") + fraction
+    digits = (whole[1:] if whole[:1] in {"+", "-"} else whole) + fraction
     power = int(exponent or 0)
     if not digits.isascii() or not digits.isdigit() or len(digits) > 60 or abs(power) > 60:
         raise ValueError(text)

@@ -32,28 +32,35 @@ def show(
 def _templated(items: Sequence[Any], wanted: str, fields: Fields, headers: Mapping[str, str]) -> str:
     from tiffin.cli import template
 
-    heading = ""
-    if wanted.startswith("table"):
-        wanted = wanted.removeprefix("table").strip()
-        heading = wanted
+    heading = wanted.startswith("table")
+    wanted = wanted.removeprefix("table").strip() if heading else wanted
     # A shell hands over the two characters \t and \n; docker reads them as the one that they mean.
-    text = wanted.replace("\\t", "\t").replace("\\n", "\n")
-    compiled = template.parse(text, verb="failed to parse template")
-    lines = []
-    if heading:
-        lines.append(compiled.render(_Header({**headers, "Label": _label_header})))
-    lines += [compiled.render(_Row(item, fields)) for item in items]
-    if heading:
-        return formats.table([line.split("\t") for line in lines])
-    return "".join(f"{line}\n" for line in lines)
+    compiled = template.parse(wanted.replace("\\t", "\t").replace("\\n", "\n"))
+    texts = [compiled.render(_Row(item, fields)) for item in items]
+    if not heading:
+        return "".join(f"{text}\n" for text in texts)
+    texts.insert(0, compiled.render(_Header(headers)))
+    return formats.table([line.split("\t") for text in texts for line in text.split("\n")])
+
+
+class _Header:
+    """The titles, which a template sees in place of the first row; any field may be asked for."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> object:
+        return self._headers.get(name) if name != "Label" else _label_header
+
+    def as_json(self) -> None:
+        """Return nothing: a row as a whole has no title."""
 
 
 def _label_header(name: str) -> str:
     return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
-
-
-class _Header(dict[str, object]):
-    """The titles, which a template sees in place of the first row."""
 
 
 class _Row:

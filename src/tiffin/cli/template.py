@@ -67,10 +67,9 @@ class _Continue(Exception):
 class Template:
     """A parsed template."""
 
-    def __init__(self, nodes: Sequence[Node], verb: str) -> None:
-        """`verb` begins its errors ("template parsing error")."""
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        """Keep the tree."""
         self._nodes = nodes
-        self._verb = verb
 
     def render(self, dot: Any) -> str:
         """Return the text for one item; raises InvalidArgument for fields that are not there."""
@@ -80,25 +79,26 @@ class Template:
             _run(self._nodes, context)
         except (InvalidArgument, IndexError, KeyError, TypeError, ValueError) as error:
             why = error.message if isinstance(error, InvalidArgument) else str(error)
-            raise InvalidArgument(f"{self._verb}: template: :1: executing {why}") from None
+            raise InvalidArgument(f"{_VERB}: template: :1: executing {why}") from None
         except RecursionError:
-            raise InvalidArgument(f"{self._verb}: template: :1: it is nested too deep") from None
+            raise InvalidArgument(f"{_VERB}: template: :1: it is nested too deep") from None
         return "".join(out)
 
 
-def parse(text: str, *, verb: str = "template parsing error") -> Template:
+def parse(text: str) -> Template:
     """Return the template of a text; raises InvalidArgument in Go's words."""
     try:
         parser = _Parser(pieces(text))
         nodes = parser.block(())
     except (InvalidArgument, ValueError) as error:
         why = error.message if isinstance(error, InvalidArgument) else str(error)
-        raise InvalidArgument(f"{verb}: template: :1: {why}", hint=_HINT) from None
+        raise InvalidArgument(f"{_VERB}: template: :1: {why}", hint=_HINT) from None
     except RecursionError:
-        raise InvalidArgument(f"{verb}: template: :1: it is nested too deep") from None
-    return Template(nodes, verb)
+        raise InvalidArgument(f"{_VERB}: template: :1: it is nested too deep") from None
+    return Template(nodes)
 
 
+_VERB = "template parsing error"
 _HINT = "a template is text with {{.Field}} in it, for example --format '{{.ID}} {{json .}}'"
 
 
@@ -171,6 +171,8 @@ class _Parser:
         if not rest:
             raise InvalidArgument(f"missing value for {kind}")
         value = self._pipeline(rest)
+        if len(names) > 1 and kind != "range":
+            raise InvalidArgument(f"too many declarations in {kind}")
         self._note(names, declares=declares)
         self._loops += kind == "range"
         body = self.block(("end", "else"))
@@ -396,9 +398,9 @@ def _field(path: str, owner: Value) -> Value:
     names = path.split(".")[1:]
 
     def value(context: Context) -> Any:
-        found = owner(context)
+        found, above = owner(context), ""
         for name in names:
-            found = functions.field(found, name, path)
+            found, above = functions.field(found, name, path, above), name
         return found
 
     return value
@@ -413,7 +415,7 @@ def _call(head: Value, arguments: Sequence[Value], shown: str) -> Value:
             return function
         try:
             return function(*[argument(context) for argument in arguments])
-        except TypeError:
-            raise InvalidArgument(f'"" at <{shown}>: wrong number or kind of args for {shown}') from None
+        except (AttributeError, TypeError, ValueError):
+            raise InvalidArgument(f'"" at <{shown}>: wrong number or type of args for {shown}') from None
 
     return value

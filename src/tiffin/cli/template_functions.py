@@ -16,30 +16,31 @@ if TYPE_CHECKING:
     Lazy = Callable[[Any], Any]
 
 _VERB = re.compile(r"%([-+# 0]*)(\d+|\*)?(?:\.(\d+))?([a-zA-Z%])")
-_ESCAPES = {
-    ord("<"): "\\u003c",
-    ord(">"): "\\u003e",
-    ord("&"): "\\u0026",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
 
 
-def field(value: Any, name: str, path: str) -> Any:
-    """Return a member by name; a mapping of labels has any name, an object only its own."""
+# Members of docker's JSON whose names are the user's: a missing one is no mistake in the template.
+_FREE = frozenset(
+    {"Annotations", "Data", "DriverOpts", "ExposedPorts", "Labels", "Networks", "Options", "PortBindings"}
+    | {"Ports", "Sysctls", "Tmpfs", "Volumes"}
+)
+
+
+def field(value: Any, name: str, path: str, owner: str) -> Any:
+    """Return a member by name; `owner` is the name that the value itself had."""
     if value is None:
-        raise InvalidArgument(f'"" at <{path}>: nil data; no entry for key "{name}"')
-    try:
-        known = (
-            name in value if hasattr(value, "__getitem__") and not isinstance(value, (str, list)) else False
-        )
-    except TypeError:
-        known = False
-    if known:
-        return value[name]
+        if owner in _FREE:
+            return None
+        raise InvalidArgument(f'"" at <{path}>: nil pointer evaluating {owner or "nil"}.{name}')
     if isinstance(value, dict):
+        if name in value:
+            return value[name]
+        if owner in _FREE:
+            return None
         raise InvalidArgument(f'"" at <{path}>: map has no entry for key "{name}"')
-    raise InvalidArgument(f'"" at <{path}>: can\'t evaluate field {name}')
+    if hasattr(value, "as_json") and name in value:
+        return value[name]
+    kind = "" if hasattr(value, "as_json") else f" in type {_go_type(value)}"
+    raise InvalidArgument(f'"" at <{path}>: can\'t evaluate field {name}{kind}')
 
 
 def truth(value: Any) -> bool:
@@ -84,10 +85,11 @@ def _nested(value: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Return JSON as Go writes it: compact, `<>&` escaped."""
+    """Return compact JSON, as docker's `json` function writes it."""
     plain = value.as_json() if hasattr(value, "as_json") else value
-    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, default=str)
-    return text.translate(_ESCAPES)
+    if plain is None and value is not None:
+        return ""
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def _index(value: Any, *keys: Any) -> Any:
@@ -118,15 +120,19 @@ def _slice(value: Any, *bounds: int) -> Any:
 def _length(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode())
-    if value is None or not hasattr(value, "__len__"):
-        raise InvalidArgument('"" at <len>: error calling len: len of untyped nil')
+    if not hasattr(value, "__len__"):
+        kind = "nil pointer" if value is None else f"type {_go_type(value)}"
+        raise InvalidArgument(f'"" at <len>: error calling len: len of {kind}')
     return len(value)
 
 
 def _equal(first: Any, *others: Any) -> bool:
     if not others:
         raise InvalidArgument('"" at <eq>: error calling eq: missing argument for comparison')
-    return any(type(first) is type(other) and first == other for other in others)
+    for other in others:
+        if type(first) is not type(other) and None not in {first, other}:
+            raise InvalidArgument('"" at <eq>: error calling eq: incompatible types for comparison')
+    return first in others
 
 
 def _comparable(left: Any, right: Any) -> None:
@@ -187,9 +193,11 @@ def _formatted(verb: str, flags: str, width: str, precision: str | None, value: 
 
 def _converted(verb: str, sign: str, precision: str | None, value: Any) -> str:
     places = "" if precision is None else f".{precision}"
-    if verb in "sv":
-        shown = show(value)
-        return shown[: int(precision)] if precision and verb == "s" else shown
+    if verb == "v":
+        return _nested(value)
+    if verb == "s" and (value is None or isinstance(value, (str, list, tuple, dict))):
+        shown = _nested(value)
+        return shown[: int(precision)] if precision else shown
     if verb == "q":
         return json.dumps(show(value), ensure_ascii=False)
     if verb == "T":
@@ -225,7 +233,7 @@ def _print_all(*values: Any) -> str:
     for index, value in enumerate(values):
         if index and not isinstance(value, str) and not isinstance(values[index - 1], str):
             text += " "
-        text += show(value)
+        text += _nested(value)
     return text
 
 
@@ -249,7 +257,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gt": lambda left, right: _less(right, left),
     "ge": lambda left, right: not _less(left, right),
     "print": _print_all,
-    "println": lambda *values: " ".join(map(show, values)) + "\n",
+    "println": lambda *values: " ".join(map(_nested, values)) + "\n",
     "printf": _printf,
     "html": _html,
     "js": lambda *values: (

@@ -73,6 +73,7 @@ def pieces(text: str) -> list[str | Action]:
 
 def _end(text: str, position: int) -> int:
     """Return where the action's `}}` stands, skipping quoted text."""
+    stray = False
     while position < len(text):
         character = text[position]
         if character in "\"'`":
@@ -86,8 +87,9 @@ def _end(text: str, position: int) -> int:
         elif text.startswith("}}", position):
             return position
         else:
+            stray = stray or character == "}"
             position += 1
-    raise InvalidArgument("unclosed action")
+    raise InvalidArgument("bad character U+007D '}'" if stray else "unclosed action")
 
 
 def words(source: str) -> list[Token]:

@@ -55,6 +55,36 @@ def detach_keys(text: str) -> bytes:
     return keys
 
 
+class Escape:
+    """Looks for the detach keys in what is typed."""
+
+    def __init__(self, keys: bytes) -> None:
+        """Look for `keys`; b"" never finds them."""
+        self._keys = keys
+        self._matched = 0
+        self.length = len(keys)
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """Return what is input, and whether the keys are complete.
+
+        What may be the beginning of the keys is held back until the next byte decides.
+        """
+        if not self._keys:
+            return data, False
+        out = bytearray()
+        for byte in data:
+            if byte == self._keys[self._matched]:
+                self._matched += 1
+                if self._matched == len(self._keys):
+                    return bytes(out), True
+                continue
+            out += self._keys[: self._matched]
+            self._matched = 1 if byte == self._keys[0] else 0
+            if not self._matched:
+                out.append(byte)
+        return bytes(out), False
+
+
 class Raw:
     """The terminal of a descriptor in raw mode while the context lasts; nothing where it is none."""
 
@@ -154,8 +184,7 @@ class Conversation:
         self._signals = signals
         self._stdin = stdin
         self._tty = tty
-        self._keys = keys if tty else b""
-        self._matched = 0
+        self._escape = Escape(keys if tty else b"")
         self._outputs = {"O": 1 if "stdout" in streams else -1, "E": 2 if "stderr" in streams else -1}
 
     def run(self) -> int:
@@ -168,7 +197,7 @@ class Conversation:
             poller = select.poll()
             poller.register(connection.fileno(), select.POLLIN)
             poller.register(signals.fileno(), select.POLLIN)
-            if self._stdin and connection.input_quota > len(self._keys):
+            if self._stdin and connection.input_quota > self._escape.length:
                 poller.register(0, select.POLLIN)
             ready = {descriptor for descriptor, _event in poller.poll()}
             if signals.fileno() in ready:
@@ -192,35 +221,17 @@ class Conversation:
     def _feed(self) -> bool:
         """Send what came from stdin; return True if the detach keys are complete."""
         try:
-            data = os.read(0, min(_CHUNK, self._connection.input_quota - len(self._keys)))
+            data = os.read(0, min(_CHUNK, self._connection.input_quota - self._escape.length))
         except OSError:
             data = b""
         if not data:
             self._stdin = False
             self._connection.close_stdin()
             return False
-        if self._keys:
-            data, left = self._without_keys(data)
-            if left:
-                return True
+        data, left = self._escape.feed(data)
         if data:
             self._connection.send_stdin(data)
-        return False
-
-    def _without_keys(self, data: bytes) -> tuple[bytes, bool]:
-        """Hold back what may be the beginning of the detach keys; True when they are complete."""
-        out = bytearray()
-        for byte in data:
-            if byte == self._keys[self._matched]:
-                self._matched += 1
-                if self._matched == len(self._keys):
-                    return bytes(out), True
-                continue
-            out += self._keys[: self._matched]
-            self._matched = 1 if byte == self._keys[0] else 0
-            if not self._matched:
-                out.append(byte)
-        return bytes(out), False
+        return left
 
     def _receive(self) -> int | None:
         frame = self._connection.recv()

@@ -1,0 +1,67 @@
+"""Help pages are docker's, line by line: compared with its client where that is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tiffin.cli import catalogue
+from tiffin.cli import help as helping
+
+COMMANDS = (
+    "run", "container create", "exec", "ps", "container ls", "images", "image rm", "pull", "push", "logs",
+    "system prune", "volume create", "network create", "service update", "swarm init", "cp", "builder prune",
+    "stack deploy", "login", "inspect", "top", "plugin create",
+)  # fmt: skip
+needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="docker's client is not installed")
+
+
+def _dockers(words: list[str]) -> str:
+    done = subprocess.run(
+        ["docker", *words, "--help"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    text = re.sub(r"(?s)^DEPRECATED:.*?buildx/\n\n", "", done.stdout)
+    return text.replace("docker ", "tiffin ")
+
+
+@needs_docker
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_page_is_dockers(name: str) -> None:
+    """Usage, text, aliases, and flags aligned and wrapped are the same characters."""
+    page = helping.text(catalogue.commands()[name], name)
+    assert page.rstrip("\n") == _dockers(name.split()).rstrip("\n")
+
+
+def test_a_long_help_is_wrapped_and_aligned() -> None:
+    """The layout is pflag's: names left, help in one column, wrapped, defaults at the end."""
+    rows = [
+        ("last", "n", "int", "Show n last created containers (includes all states)", "-1", "done"),
+        ("all", "a", "bool", "Show all", "", "done"),
+        ("format", "", "string", "Line one:\n'json':  JSON", "x", "done"),
+    ]
+    assert helping.flag_lines(rows, 60).split("\n") == [
+        "  -a, --all             Show all",
+        "      --format string   Line one:",
+        """                        'json':  JSON (default "x")""",
+        "  -n, --last int        Show n last created containers",
+        "                        (includes all states) (default -1)",
+    ]
+
+
+def test_the_front_page_lists_every_command() -> None:
+    """`tiffin --help` has each command and group of docker's page, in its sections."""
+    page = helping.front_page()
+    sections = re.findall(r"(?m)^([A-Z][\w ]+):$", page)
+    assert sections == [
+        "Common Commands",
+        "Management Commands",
+        "Swarm Commands",
+        "Commands",
+        "Global Options",
+    ]
+    for name in ("run ", "wait ", "swarm ", "fsck ", "container "):
+        assert f"\n  {name}" in page
+    assert "internal" not in page
