@@ -243,7 +243,7 @@ def tree_size(path: str) -> int:
         except FileNotFoundError:
             continue
         except NotADirectoryError:
-            total += posix.lstat(here).st_size
+            total += posix.lstat(here).st_size  # a file by itself
             continue
         for entry in entries:
             try:

@@ -38,9 +38,9 @@ def copy_tree(stack: Stack, path: str, destination: str) -> None:
             continue
         links[key] = target
         _copy_entry(stack, node, target)
-        _copy_looks(node, target)
+        copy_looks(node, target)
     for target, node in reversed(folders):
-        _copy_looks(node, target)
+        copy_looks(node, target)
 
 
 def _copy_entry(stack: Stack, node: Node, target: str) -> None:
@@ -83,7 +83,8 @@ def copy_bytes(source: int, target: int) -> None:
         pass
 
 
-def _copy_looks(node: Node, target: str) -> None:
+def copy_looks(node: Node, target: str) -> None:
+    """Give an entry the owner, mode, xattrs (not overlayfs's own) and times of another."""
     info, place = node.info, node.places[0]
     posix.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
     if not stat.S_ISLNK(info.st_mode):

@@ -34,7 +34,10 @@ _LONG_AGO_NS = 3600 * 1_000_000_000
 
 
 class Removable(Value):
-    """Something that may go. `kind`: layer, blob, draft, download, folder; `size` in bytes."""
+    """Something that may go. `kind`: layer, blob, draft, download, folder; `size` in bytes.
+
+    `key` is a blob's digest; a layer's chain id, or its folder's name where there is no row any more.
+    """
 
     kind: str
     key: str
@@ -68,14 +71,15 @@ def sweep(store: Store) -> tuple[Removable, ...]:
             for item in blobs:
                 store.database.execute("DELETE FROM blobs WHERE digest=?", (item.key,))
                 store.database.execute("DELETE FROM compressed WHERE digest=?", (item.key,))
-        counted = {item.path: item for item in (*layers, *blobs)}
-        strays = [counted.get(item.path) or _measured(item) for item in _rowless(store, set())]
+        named = {item.path: item for item in (*layers, *blobs)}
+        strays = list(_rowless(store, set()))
         with store.database.transaction():
             gone = [item for item in strays if not _has_row(store, item)]
-            asides = [_set_aside(store, item) for item in gone]
-        for aside in asides:
+            asides = [(_set_aside(store, item), named.get(item.path, item)) for item in gone]
+        for aside, item in asides:
+            removed.append(item if item.path in named else item.replace(size=atomic.tree_size(aside)))
             atomic.delete_tree(aside)
-    return (*removed, *gone)
+    return tuple(removed)
 
 
 def _unreferenced(store: Store, known: dict[str, set[str]]) -> tuple[list[Removable], list[Removable], int]:

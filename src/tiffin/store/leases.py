@@ -70,6 +70,11 @@ class Leases:
         """Whether work is in flight in this process."""
         return bool(self._open)
 
+    def any_dead(self) -> bool:
+        """Tell whether a process was killed in the middle of its work: it has left its lease."""
+        owners = self._database.query("SELECT DISTINCT owner FROM leases")
+        return any(not atomic.owner_lives(owner) for (owner,) in owners)
+
     def hold(self, number: int, digests: Iterable[str]) -> None:
         """See `Lease.hold`."""
         with self._database.transaction():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tiffin.store.database import Database
     from tiffin.store.layout import Layout
     from tiffin.store.leases import Leases
+    from tiffin.store.overlay import Node, Stack
 
 EMPTY_LAYER = "empty"
 """The folder below `layers` that stands in for "no layers": overlayfs wants at least one."""
@@ -156,18 +157,16 @@ class Snapshots:
         wanted = sorted({name.strip("/") for name in implied}, key=lambda name: -name.count("/"))
         if not wanted or not parent:
             return
+        from tiffin.store.copyup import copy_looks
         from tiffin.store.overlay import Stack
 
         below = [self._layout.layer(chain_id) for chain_id in self.chain(parent)]
-        stack = Stack(below[::-1], self._privilege.xattr)
+        lower, own = Stack(below[::-1], self._privilege.xattr), Stack([path], self._privilege.xattr)
         for name in wanted:
-            folder = f"{path}/{name}" if name else path
-            info = stack.lstat(f"/{name}")
-            if info is None or not stat.S_ISDIR(info.st_mode) or os.path.islink(folder):
-                continue
-            posix.chown(folder, info.st_uid, info.st_gid)
-            posix.chmod(folder, stat.S_IMODE(info.st_mode))
-            posix.utime(folder, ns=(info.st_atime_ns, info.st_mtime_ns))
+            # The same place by the same name in both: a link or a `..` on the way means another folder.
+            source, target = _folder(lower, f"/{name}"), _folder(own, f"/{name}")
+            if source and target:
+                copy_looks(source, target.places[0])
 
     def chain(self, chain_id: str) -> tuple[str, ...]:
         """Return a layer and those below it, bottom first; raise NotFound where one is missing."""
@@ -284,3 +283,8 @@ class Snapshots:
     def usage(self, key: str) -> int:
         """Return the bytes of what a container has written."""
         return atomic.tree_size(f"{self._layout.container(key)}/upper")
+
+
+def _folder(stack: Stack, path: str) -> Node | None:
+    canonical, node = stack.find(path, follow_last=False)
+    return node if node and node.is_folder and canonical == path else None
