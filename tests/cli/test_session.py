@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,63 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUSYBOX = shutil.which("busybox")
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="containers need root here"),
-    pytest.mark.skipif(not BUSYBOX, reason="busybox (static) is not installed"),
-    pytest.mark.skipif(not (shutil.which("crun") or shutil.which("runc")), reason="no OCI runtime"),
-]
-_PROGRAM = "from tiffin.cli.entry import main; main()"
-
-
-class Tiffin:
-    """The command, bound to a store of its own."""
-
-    def __init__(self, root: str) -> None:
-        """Keep the root."""
-        self.root = root
-
-    def argv(self, *words: str) -> list[str]:
-        """Return the command line."""
-        return [sys.executable, "-c", _PROGRAM, "--root", self.root, "--run", f"{self.root}.run", *words]
-
-    def __call__(self, *words: str, stdin: bytes = b"", code: int = 0) -> str:
-        """Run a command that ends with `code`; return what it printed."""
-        done = self.run(*words, stdin=stdin)
-        assert done.returncode == code, done.stderr.decode()
-        return done.stdout.decode()
-
-    def run(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run a command."""
-        return subprocess.run(self.argv(*words), input=stdin, capture_output=True, check=False, timeout=120)
-
-    def wrong(self, *words: str, code: int = 1) -> str:
-        """Run a command that fails; return what it says."""
-        done = self.run(*words)
-        assert done.returncode == code, done.stderr.decode()
-        return done.stderr.decode()
-
-
-@pytest.fixture(scope="module")
-def tiffin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
-    """A store with one image, `box:1`, built from a static busybox."""
-    folder = tmp_path_factory.mktemp("session")
-    context = folder / "context"
-    (context / "bin").mkdir(parents=True)
-    shutil.copy(str(BUSYBOX), context / "bin" / "busybox")
-    for name in ("sh", "cat", "echo", "sleep", "true", "env", "ls", "id", "stty", "kill"):
-        (context / "bin" / name).symlink_to("busybox")
-    (context / "etc").mkdir()
-    (context / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\nbob:x:7:7::/:/bin/sh\n")
-    (context / "Dockerfile").write_text(
-        'FROM scratch\nCOPY bin /bin\nCOPY etc /etc\nENV PATH=/bin GREETING=hello\nCMD ["sh"]\n'
-    )
-    made = Tiffin(str(folder / "root"))
-    made("build", "-q", "-t", "box:1", str(context))
-    yield made
-    names = made("ps", "-aq").split()
-    if names:
-        made("rm", "-f", "-v", *names)
+    from tests.cli.conftest import Tiffin
 
 
 @pytest.fixture
@@ -318,3 +261,23 @@ def test_volumes(tiffin: Tiffin) -> None:
     assert tiffin("volume", "inspect", "-f", "{{.Labels.a}}", "data") == "b\n"
     assert tiffin("volume", "rm", "data") == "data\n"
     assert "no such volume" in tiffin.wrong("volume", "rm", "data")
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_standard_streams_do_no_harm(tiffin: Tiffin, closed: int) -> None:
+    """Started without a stdin, stdout or stderr, no file takes its place and the command works."""
+    words = " ".join(f"'{word}'" for word in tiffin.argv("run", "--rm", "box:1", "echo", "hi"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {words} {closed}>&-"], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout == (b"" if closed == 1 else b"hi\n")
+
+
+def test_arguments_that_are_no_text_are_refused(tiffin: Tiffin) -> None:
+    """A name or path of arbitrary bytes is refused with a sentence, before anything is made."""
+    argv = [os.fsencode(word) for word in tiffin.argv("create", "-l")]
+    done = subprocess.run([*argv, b"x=\xff", b"box:1"], check=False, capture_output=True, timeout=60)
+    assert done.returncode in {1, 125}
+    assert b"is not UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr

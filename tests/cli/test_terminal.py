@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.cli import terminal
-from tiffin.errors import InvalidArgument, StartFailed, Unavailable
+from tiffin.errors import Interrupted, InvalidArgument, StartFailed, Unavailable
 from tiffin.keeper import frames
 from tiffin.keeper.client import Connection
 
@@ -192,3 +192,13 @@ def test_wrong_detach_keys(text: str) -> None:
     """A key that does not exist is told before anything starts."""
     with pytest.raises(InvalidArgument, match="Invalid escape keys"):
         terminal.detach_keys(text)
+
+
+def test_a_process_that_ignores_signals_does_not_hold_the_user(peer: Peer) -> None:
+    """The third ctrl-C leaves, and the container goes on."""
+    with terminal.Signals(terminal.proxied(enabled=True, tty=False)) as signals:
+        conversation = terminal.Conversation(peer.connection, signals, stdin=False, tty=False)
+        conversation._forward(bytes((signal.SIGINT, signal.SIGTERM)))
+        with pytest.raises(Interrupted, match="got 3"):
+            conversation._forward(bytes((signal.SIGINT,)))
+    assert [peer.next().data[0], peer.next().data[0]] == [signal.SIGINT, signal.SIGTERM]

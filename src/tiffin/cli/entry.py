@@ -35,6 +35,7 @@ _WITH_VALUE = {
 }
 _STARTING = frozenset({"run", "start"})
 _CREATING = frozenset({"run", "create", "container run", "container create"})
+_LOGIN = "if the repository is there and private: tiffin login REGISTRY"
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -42,12 +43,32 @@ _BROKEN_PIPE = 141
 def main() -> None:
     """Run one command of `sys.argv` and end the process with its exit code."""
     words = sys.argv[1:]
+    _open_standard_streams()
     keeper = None
     if _starts(words):
         from tiffin.keeper import early
 
         keeper = early.fork()
     _leave(run(words, keeper))
+
+
+def _open_standard_streams() -> None:
+    """Make sure that 0, 1 and 2 are open and take every character.
+
+    Otherwise the next file that is opened (the database, say) would be standard output, and names that are
+    no UTF-8 could not be printed.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open("/dev/null", "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+        elif name != "stdin":
+            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
 
 
 def run(words: Sequence[str], keeper: _socket.socket | None = None) -> int:
@@ -57,6 +78,7 @@ def run(words: Sequence[str], keeper: _socket.socket | None = None) -> int:
     session = Session(keeper=keeper)
     spelled = ""
     try:
+        _check_text(words)
         position, session = _globals(words, keeper)
         if position < 0:
             return 0
@@ -68,6 +90,18 @@ def run(words: Sequence[str], keeper: _socket.socket | None = None) -> int:
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last line of defence shows it and names the way to see more
         return _show(error, spelled, session)
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Raise InvalidArgument for a word that is no UTF-8: names, labels and paths are kept as text."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            from tiffin.errors import InvalidArgument
+
+            shown = word.encode(errors="backslashreplace").decode()
+            raise InvalidArgument(f'the argument "{shown}" is not UTF-8') from None
 
 
 def _starts(words: Sequence[str]) -> bool:
@@ -152,6 +186,7 @@ def _show(error: Exception, spelled: str, session: Session) -> int:
 
 def _show_known(error: TiffinError, spelled: str) -> int:
     from tiffin.cli import parser
+    from tiffin.errors import Unauthorized
 
     if isinstance(error, parser.UsageError):
         sys.stderr.write(f"{error.message}\n\n")
@@ -163,8 +198,9 @@ def _show_known(error: TiffinError, spelled: str) -> int:
     excerpt = _excerpt(error)
     if excerpt:
         lines.append(excerpt)
-    if error.hint and not getattr(error, "step", None):
-        lines.append(error.hint)
+    hint = error.hint or (_LOGIN if isinstance(error, Unauthorized) else "")
+    if hint and not getattr(error, "step", None):
+        lines.append(hint)
     elif spelled in _CREATING and not excerpt:
         lines += ["", f"Run 'tiffin {spelled} --help' for more information"]
     sys.stderr.write("\n".join(lines) + "\n")

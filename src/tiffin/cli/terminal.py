@@ -11,7 +11,7 @@ import os
 import select
 import termios
 
-from tiffin.errors import InvalidArgument, StartFailed
+from tiffin.errors import Interrupted, InvalidArgument, StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _DEFAULT_DETACH = "ctrl-p,ctrl-q"
 _NOT_PROXIED = frozenset(
     {_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGWINCH}
 )
+_ENDING = frozenset({int(_signal.SIGINT), int(_signal.SIGTERM), int(_signal.SIGHUP)})
+_FORCED = 3
+"""So many attempts to end the command succeed, if the process does not care (as with docker)."""
 _DETACHED = -1
 """What `converse` returns when the user left by the detach keys."""
 
@@ -159,11 +162,12 @@ def _note(_number: int, _frame: object) -> None:
 
 
 def proxied(*, enabled: bool, tty: bool) -> frozenset[int]:
-    """Return the signals that go to the process; a terminal's own keys travel as bytes instead."""
-    size_changed = frozenset({int(_signal.SIGWINCH)}) if tty else frozenset()
-    if not enabled or tty:
-        return size_changed
-    return frozenset(int(s) for s in _signal.valid_signals() if s < 32) - _NOT_PROXIED | size_changed
+    """Return the signals to catch: what goes to the process, or what a raw terminal must be saved from."""
+    if tty:
+        return frozenset({int(_signal.SIGWINCH), *_ENDING})
+    if not enabled:
+        return frozenset()
+    return frozenset(int(s) for s in _signal.valid_signals() if s < 32) - _NOT_PROXIED
 
 
 class Conversation:
@@ -184,6 +188,7 @@ class Conversation:
         self._signals = signals
         self._stdin = stdin
         self._tty = tty
+        self._endings = 0
         self._escape = Escape(keys if tty else b"")
         self._outputs = {"O": 1 if "stdout" in streams else -1, "E": 2 if "stderr" in streams else -1}
 
@@ -215,8 +220,13 @@ class Conversation:
                 rows, columns = size()
                 if rows:
                     self._connection.resize(rows, columns)
-            else:
-                self._connection.send_kill(number)
+                continue
+            if number in _ENDING:
+                self._endings += 1
+                if self._tty or self._endings == _FORCED:
+                    message = f"got {self._endings} SIGTERM/SIGINTs, forcefully exiting"
+                    raise Interrupted(message, hint="the container goes on")
+            self._connection.send_kill(number)
 
     def _feed(self) -> bool:
         """Send what came from stdin; return True if the detach keys are complete."""
