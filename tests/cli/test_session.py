@@ -281,3 +281,41 @@ def test_arguments_that_are_no_text_are_refused(tiffin: Tiffin) -> None:
     assert done.returncode in {1, 125}
     assert b"is not UTF-8" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_attach_and_leave_by_the_detach_keys(tiffin: Tiffin) -> None:
+    """Attach shows what comes from then on and takes input; ctrl-p ctrl-q leaves the container alone."""
+    name = tiffin("run", "-dit", "box:1", "sh", "-c", "while read x; do echo got:$x; done").strip()
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, tiffin.argv("attach", name))
+    os.write(master, b"typed\r")
+    shown = _read_until(master, b"got:typed")
+    os.write(master, b"\x10\x11")
+    shown += _read_until(master, b"read escape sequence")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    os.close(master)
+    assert b"got:typed\r\n" in shown
+    assert tiffin("inspect", "-f", "{{.State.Running}}", name) == "true\n"
+    tiffin("rm", "-f", name)
+
+
+def test_kill_and_restart(tiffin: Tiffin, box: str) -> None:
+    """A signal by any of its names; a restarted container runs again."""
+    assert tiffin("restart", "-t", "0", box) == f"{box}\n"
+    assert tiffin("ps", "-q", "--no-trunc") == f"{box}\n"
+    assert tiffin("kill", "-s", "SIGKILL", box) == f"{box}\n"
+    assert tiffin("inspect", "-f", "{{.State.ExitCode}}", box) == "137\n"
+    assert "is not running" in tiffin.wrong("kill", box)
+
+
+def test_prunes_and_fsck(tiffin: Tiffin) -> None:
+    """Images without a name go on request, the build cache too, and the store is whole afterwards."""
+    tiffin("build", "-q", "-t", "gone:1", "-", stdin=b"FROM box:1\nRUN echo 1 > /one\n")
+    tiffin("build", "-q", "-t", "gone:1", "-", stdin=b"FROM box:1\nRUN echo 2 > /two\n")
+    assert tiffin("images", "-q", "--filter", "dangling=true").count("\n") == 1
+    assert "deleted: sha256:" in tiffin("image", "prune", "-f")
+    assert tiffin("images", "-q", "--filter", "dangling=true") == ""
+    tiffin("rmi", "gone:1")
+    assert "Total reclaimed space" in tiffin("builder", "prune", "-af")
+    assert tiffin("fsck") == "the store is whole\n"
