@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.archive import load as archives
 from tiffin.archive import save as writing
+from tiffin.engine.flight import in_flight
 from tiffin.engine.progress import silent
 from tiffin.engine.pull import choose, commit_image
 from tiffin.errors import InvalidArgument
@@ -56,7 +57,7 @@ def load(engine: Engine, stream: BinaryIO, *, report: Report | None = None) -> l
     Raises InvalidArgument for what is no image archive, Corrupt for a damaged one.
     """
     store = engine.store
-    with store.lease("load"), archives.read(stream, store.content.private_path()) as archive:
+    with in_flight(engine, "load"), archives.read(stream, store.content.private_path()) as archive:
         return [line for image in archive.images for line in _load_one(engine, archive, image, report)]
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore, Event
+from contextlib import closing
+from threading import BoundedSemaphore, Event, Lock
 
+from tiffin.engine.flight import in_flight
 from tiffin.engine.progress import Progress, silent
 from tiffin.errors import Corrupt, Interrupted, InvalidArgument, NotFound, TiffinError
 from tiffin.layer.apply import Extraction, MissingTarget
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
     from tiffin.spec.blob import BlobSource
     from tiffin.spec.descriptor import Descriptor
     from tiffin.spec.manifest import Manifest
+    from tiffin.store.content import Writer
     from tiffin.store.snapshots import Draft
     from tiffin.store.store import Store
+
+_PIECE = 1 << 20
+_STOPPED = "stopped, as another layer failed"
 
 
 class Pulled(Value):
@@ -49,10 +55,10 @@ def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None
     reference = Reference.parse(name).tagged()
     wanted = Platform.parse(platform) if platform else Platform.here()
     repository = Repository(reference, engine.settings)
+    say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
     try:
-        say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
-        top, raw = repository.resolve(reference.digest or reference.tag)
-        with engine.store.lease("pull") as lease, repository:
+        with repository, in_flight(engine, "pull") as lease:
+            top, raw = repository.resolve(reference.digest or reference.tag)
             entry, manifest_raw = choose(
                 lambda chosen: repository.resolve(chosen.digest), top, raw, wanted, reference.familiar
             )
@@ -124,7 +130,8 @@ def commit_image(
 ) -> str:
     """Bring a manifest's blobs and layers into the store and name the image. Returns its id.
 
-    Used for registries and archives alike: only the source differs.
+    Used for registries and archives alike. Only what comes from a registry is kept half done, for the
+    next try to go on with.
     """
     store = engine.store
     manifest = manifests.parse(manifest_raw, entry.media_type)
@@ -147,8 +154,8 @@ def commit_image(
 
 def _config(store: Store, source: BlobSource, manifest: Manifest) -> ImageConfig:
     if not store.content.has_blob(manifest.config):
-        reader = source.open_blob(manifest.config)
-        store.content.put_blob(manifest.config, reader, lambda _count: None)
+        with closing(source.open_blob(manifest.config)) as reader:
+            store.content.put_blob(manifest.config, reader)
     config = ImageConfig.parse(store.content.read(manifest.config.digest))
     if config.platform.os not in {"", "linux"}:
         message = f'image operating system "{config.platform.os}" cannot be used on this platform'
@@ -178,30 +185,49 @@ class _Layers:
     ) -> None:
         self._store = engine.store
         self._source = source
+        self._registry = source if isinstance(source, Repository) else None
         self._say = say
         self._threads = engine.settings.parallel_downloads
         self._xattr = engine.settings.privilege.xattr
         self._cores = BoundedSemaphore(os.cpu_count() or 1)
+        self._ending = Lock()
         self._stop = Event()
+        self._cause: BaseException | None = None
         self._layers = manifest.layers
         self._diff_ids = config.diff_ids
         self._chain = digests.chain_ids(config.diff_ids)
 
     def fetch(self) -> list[int]:
         """Bring every layer into the store; return their unpacked sizes, bottom first."""
-        with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="tiffin-pull") as pool:
-            futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
-            try:
-                return [self._commit(index, future.result()) for index, future in enumerate(futures)]
-            except BaseException:
-                self._stop.set()
-                for future in futures:
-                    future.cancel()
-                raise
-            finally:
-                for future in futures:
-                    if not future.cancelled() and future.exception() is None:
-                        future.result().discard()
+        pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="tiffin-pull")
+        futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
+        patient = True
+        try:
+            return [self._commit(index, future.result()) for index, future in enumerate(futures)]
+        except BaseException as error:
+            self._halt(error)
+            # A registry that does not answer must not keep whoever gives up on it.
+            patient = not isinstance(error, KeyboardInterrupt)
+            if isinstance(error, Interrupted) and self._cause:
+                raise self._cause from None
+            raise
+        finally:
+            pool.shutdown(wait=patient, cancel_futures=True)
+            for future in futures:
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    future.result().discard()
+
+    def _halt(self, cause: BaseException) -> None:
+        """Have every thread stop at its next step; the first cause is what the pull ends with."""
+        with self._ending:
+            self._cause = self._cause or cause
+            self._stop.set()
+        if self._registry:
+            self._registry.stop()
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted(_STOPPED)
 
     def _commit(self, index: int, fetched: _Fetched) -> int:
         """Make a draft the layer over those below it, which are here by now."""
@@ -209,14 +235,15 @@ class _Layers:
             lower = [self._store.layout.layer(c) for c in reversed(self._chain[:index])]
             fetched = self._extract(index, lower)
         if fetched.draft is not None:
-            self._store.snapshots.commit(
-                fetched.draft,
-                parent=self._chain[index - 1] if index else "",
-                diff_id=self._diff_ids[index],
-                size=fetched.size,
-                foreign=True,
-                implied=fetched.implied,
-            )
+            with fetched.draft as draft:
+                self._store.snapshots.commit(
+                    draft,
+                    parent=self._chain[index - 1] if index else "",
+                    diff_id=self._diff_ids[index],
+                    size=fetched.size,
+                    foreign=True,
+                    implied=fetched.implied,
+                )
             self._tell(index, "Pull complete")
         return fetched.size
 
@@ -225,9 +252,21 @@ class _Layers:
         self._say(Progress(status=status, id=digests.short(layer.digest), current=current, total=layer.size))
 
     def _one(self, index: int) -> _Fetched:
+        """Make one layer ready; a failure stops the others at once, a late success discards itself."""
+        try:
+            fetched = self._ready(index)
+        except BaseException as error:
+            self._halt(error)
+            raise
+        with self._ending:
+            if not self._stop.is_set():
+                return fetched
+        fetched.discard()
+        raise Interrupted(_STOPPED)
+
+    def _ready(self, index: int) -> _Fetched:
         """Download one layer and extract it into a draft, as far as it is not here already."""
-        layer = self._layers[index]
-        have_blob = self._store.content.has_blob(layer)
+        have_blob = self._store.content.has_blob(self._layers[index])
         have_layer = self._store.snapshots.has(self._chain[index])
         if not have_blob:
             self._download(index)
@@ -240,23 +279,32 @@ class _Layers:
             return _Fetched(size=0, linked_below=True)
 
     def _download(self, index: int) -> None:
-        layer = self._layers[index]
+        """Fetch a layer's blob, from where an earlier try stopped; anew if that leads nowhere."""
+        layer, content = self._layers[index], self._store.content
         self._tell(index, "Pulling fs layer")
-        done = 0
+        with content.ingest(layer, resume=self._registry is not None) as writer:
+            resumed = writer.offset > 0
+            try:
+                self._receive(index, writer)
+            except (Corrupt, InvalidArgument):
+                writer.abort()
+                if not resumed:
+                    raise
+            else:
+                return
+        with content.ingest(layer, resume=False) as writer:
+            self._receive(index, writer)
 
-        def moved(count: int) -> None:
-            nonlocal done
-            done += count
-            if self._stop.is_set():
-                message = "stopped, as another layer failed"
-                raise Interrupted(message)
-            self._tell(index, "Downloading", done)
-
-        reader = self._source.open_blob(layer)
-        try:
-            self._store.content.put_blob(layer, reader, moved)
-        finally:
-            reader.close()
+    def _receive(self, index: int, writer: Writer) -> None:
+        layer = self._layers[index]
+        registry, start = self._registry, writer.offset
+        reader = registry.open_blob(layer, start) if registry else self._source.open_blob(layer)
+        with closing(reader):
+            while piece := reader.read(_PIECE):
+                self._go_on()
+                writer.write(piece)
+                self._tell(index, "Downloading", writer.offset)
+        writer.commit()
         self._tell(index, "Download complete", layer.size)
 
     def _extract(self, index: int, lower: Sequence[str] = ()) -> _Fetched:
@@ -264,6 +312,7 @@ class _Layers:
         draft = self._store.snapshots.begin()
         try:
             with self._cores:
+                self._go_on()
                 self._tell(index, "Extracting")
                 path = self._store.content.path(layer.digest)
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

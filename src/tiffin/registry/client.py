@@ -84,6 +84,10 @@ class Repository:
         """Close idle connections."""
         self.session.close()
 
+    def stop(self) -> None:
+        """Have transfers of other threads end where they would be tried again (Interrupted)."""
+        self.session.transport.stop()
+
     # Manifests
 
     def resolve(self, wanted: str = "") -> tuple[Descriptor, bytes]:

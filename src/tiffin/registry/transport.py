@@ -28,7 +28,7 @@ from urllib3.exceptions import (
 )
 
 from tiffin import __version__
-from tiffin.errors import Forbidden, InvalidArgument, TiffinError, Unavailable
+from tiffin.errors import Forbidden, Interrupted, InvalidArgument, TiffinError, Unavailable
 from tiffin.registry import address
 from tiffin.spec.value import EMPTY, Value
 
@@ -114,6 +114,7 @@ class Transport:
         self.local = address.is_loopback(address.host_of(f"http://{host}"))
         self._settings = settings
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._base = "" if self.local else f"https://{host}"
 
@@ -163,9 +164,18 @@ class Transport:
         raise AssertionError
 
     def pause(self, attempt: int, *, at_least: float = 0.0) -> None:
-        """Wait before the next attempt: doubled each time, and spread over the clients."""
+        """Wait before the next attempt: doubled each time, and spread over the clients.
+
+        Raises Interrupted once `stop` was called: there is no next attempt then.
+        """
         longest = min(self.limits.pause * 2 ** (attempt - 1), self.limits.longest_pause)
-        time.sleep(max(at_least, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - keeps no secret
+        if self._stopped.wait(max(at_least, longest * random.uniform(0.5, 1.0))):  # noqa: S311 - keeps no secret
+            message = "stopped"
+            raise Interrupted(message)
+
+    def stop(self) -> None:
+        """Have requests of other threads fail where they would be tried again (Interrupted)."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Close every connection that is not in use."""
