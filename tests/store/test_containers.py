@@ -48,7 +48,8 @@ def test_record_comes_back_as_it_went(store: Store) -> None:
     record = record.replace(extra={"k": [1, None]}, image_name="app:1")
     assert store.containers.create(record) == record
     assert store.containers.get(record.id) == record
-    assert store.containers.list() == (record,)
+    assert store.containers.list() == store.containers.list({record.id}) == (record,)
+    assert store.containers.list(set()) == ()
     assert store.volumes.users("data") == (record.id,)
     changed = record.replace(host=HostConfig(), mounts=())
     store.containers.update(changed)

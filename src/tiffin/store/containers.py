@@ -24,7 +24,7 @@ from tiffin.store.database import is_taken, now_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from tiffin.store.database import Database
@@ -240,12 +240,12 @@ class Containers:
             raise no_such_container(container_id)
         return _record(row)
 
-    def list(self) -> tuple[ContainerRecord, ...]:
-        """Return every container, the newest first."""
+    def list(self, only: Collection[str] | None = None) -> tuple[ContainerRecord, ...]:
+        """Return every container, the newest first; with `only`, just those ids (others are not parsed)."""
         rows = self._database.query(
             "SELECT id, name, image, layers, record FROM containers ORDER BY created DESC, rowid DESC"
         )
-        return tuple(map(_record, rows))
+        return tuple(_record(row) for row in rows if only is None or row[0] in only)
 
     def living(self) -> set[str]:
         """Return the ids that have a folder of facts: those that run, and some that just ended."""
