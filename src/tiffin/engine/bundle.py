@@ -14,6 +14,8 @@ from tiffin.runtime.machine import Machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.engine.engine import Engine
     from tiffin.runtime.user import User
     from tiffin.store.containers import ContainerRecord
@@ -37,33 +39,7 @@ def start_request(
     folder = store.layout.container(record.id)
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
-    machine = Machine.here()
-    options = security.parse(host.security_opt)
-    privileged = host.privileged
-    granted = capabilities.granted(
-        host.cap_add, host.cap_drop, privileged=privileged, available=machine.capabilities
-    )
-    filtering = "unconfined" if privileged and not options.seccomp else options.seccomp
-    hostname = config.hostname
-    on_host = host.network_mode == "host"
-    bundle.write_etc(folder, hostname=hostname, domainname=config.domainname, host_network=on_host)
-    spec = specgen.generate(
-        config,
-        host,
-        container_id=record.id,
-        rootfs=mount.target,
-        process_user=resolve_user(store, record, config.user),
-        mounts=_mounts(store, record),
-        hostname=hostname,
-        files=folder,
-        machine=machine,
-        security=options,
-        filter=seccomp.choose(filtering, granted, machine, runtime=runtime, cache=store.layout.seccomp),
-        granted=granted,
-        network=specgen.Network(host=on_host),
-        init=specgen.find_init() if host.init else "",
-        size=size,
-    )
+    spec = _spec(engine, record, runtime=runtime, rootfs=mount.target, size=size)
     bundle.write_config(folder, spec)
     log_path, log_size, log_files = _log(store, record)
     return StartRequest(
@@ -88,6 +64,41 @@ def start_request(
         log_path=log_path,
         log_max_size=log_size,
         log_max_file=log_files,
+    )
+
+
+def _spec(
+    engine: Engine, record: ContainerRecord, *, runtime: str, rootfs: str, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the runtime's config.json, having written the files of /etc that it mounts."""
+    store, config, host = engine.store, record.config, record.host
+    folder = store.layout.container(record.id)
+    machine = Machine.here()
+    options = security.parse(host.security_opt)
+    privileged = host.privileged
+    granted = capabilities.granted(
+        host.cap_add, host.cap_drop, privileged=privileged, available=machine.capabilities
+    )
+    filtering = "unconfined" if privileged and not options.seccomp else options.seccomp
+    hostname = config.hostname
+    on_host = host.network_mode == "host"
+    bundle.write_etc(folder, hostname=hostname, domainname=config.domainname, host_network=on_host)
+    return specgen.generate(
+        config,
+        host,
+        container_id=record.id,
+        rootfs=rootfs,
+        process_user=resolve_user(store, record, config.user),
+        mounts=_mounts(store, record),
+        hostname=hostname,
+        files=folder,
+        machine=machine,
+        security=options,
+        filter=seccomp.choose(filtering, granted, machine, runtime=runtime, cache=store.layout.seccomp),
+        granted=granted,
+        network=specgen.Network(host=on_host),
+        init=specgen.find_init() if host.init else "",
+        size=size,
     )
 
 

@@ -57,23 +57,24 @@ def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None
     repository = Repository(reference, engine.settings)
     say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
     try:
-        with repository, in_flight(engine, "pull") as lease:
+        with repository:
             top, raw = repository.resolve(reference.digest or reference.tag)
             entry, manifest_raw = choose(
                 lambda chosen: repository.resolve(chosen.digest), top, raw, wanted, reference.familiar
             )
-            lease.hold((top.digest, entry.digest))
-            before = _known(engine.store, reference)
-            image_id = commit_image(
-                engine,
-                repository,
-                top=top,
-                top_raw=raw,
-                entry=entry,
-                manifest_raw=manifest_raw,
-                names=_names(reference, top),
-                say=say,
-            )
+            with in_flight(engine, "pull") as lease:
+                lease.hold((top.digest, entry.digest))
+                before = _known(engine.store, reference)
+                image_id = commit_image(
+                    engine,
+                    repository,
+                    top=top,
+                    top_raw=raw,
+                    entry=entry,
+                    manifest_raw=manifest_raw,
+                    names=_names(reference, top),
+                    say=say,
+                )
     except TiffinError as error:
         raise error.at(f"pull {reference.familiar}") if engine.settings.debug else error from None
     updated = before != (image_id, top.digest)
