@@ -255,3 +255,43 @@ def test_a_terminal_is_closed_with_its_container(crun_box: Box) -> None:
         connection.attach(stdin=True, stdout=True, stderr=True)
         connection.send_stdin(b"again\n")
         read_until(connection, b"again\r\nagain\r\n")
+
+
+def test_a_full_disk_does_not_lose_the_exit(crun_box: Box, tmp_path: object) -> None:
+    """An exit that cannot be recorded where it belongs is kept among the facts of the living."""
+    box = crun_box
+    with box.start("sh", "-c", "exit 5", state_path="/dev/full/no/state") as connection:
+        assert collect(connection) == (b"", b"", 5)
+    facts = box.facts()
+    assert (facts["status"], facts["exit_code"]) == ("exited", 5)
+    wait_until_gone(facts["keeper"])
+
+
+def test_a_live_folder_that_cannot_be_made(crun_box: Box) -> None:
+    """Without a place for its facts a container does not start, and says why."""
+    crun_box.live = "/proc/no/such/folder"
+    _out, message, code = crun_box.run("true")
+    assert (code, b"/proc/no" in message) == (125, True)
+
+
+def test_a_log_that_cannot_be_opened(crun_box: Box) -> None:
+    """The start fails with 125, and the container that was being made is gone."""
+    _out, message, code = crun_box.run("sleep", "1000", log_path=f"{crun_box.folder}/no/log")
+    assert (code, b"No such file or directory" in message) == (125, True)
+    assert crun_box.leftovers() == []
+
+
+def test_many_short_execs_leave_no_descriptors(crun_box: Box) -> None:
+    """A keeper that has served many execs is as it was before."""
+    keeper = start_sleeper(crun_box)
+    counts = []
+    for _ in range(3):
+        for _ in range(5):
+            with crun_box.execute("true") as connection:
+                assert collect(connection)[2] == 0
+        with crun_box.connect() as connection:
+            connection.kill(0)
+            counts.append(len(os.listdir(f"/proc/{keeper}/fd")))
+    assert counts[0] == counts[1] == counts[2]
+    with open(f"/proc/{keeper}/task/{keeper}/children") as stream:
+        assert len(stream.read().split()) == 1

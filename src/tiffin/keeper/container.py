@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 
-from tiffin.errors import Corrupt
+from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import cgroup, frames, kernel
 from tiffin.keeper.facts import Facts
 from tiffin.keeper.log import JsonLog
@@ -28,6 +29,7 @@ _ACKNOWLEDGE_SECONDS = 10
 """How long a client that was told of the end may take to say that it cleans up."""
 
 _CONNECTIONS = 128
+_KILL = 9
 
 
 class Container:
@@ -46,6 +48,7 @@ class Container:
         self._ended = False
         self._acknowledged = False
         self._clean = False
+        self._recorded = True
         self._mounted = False
         self._listener: _socket.socket | None = None
         self._dispatch: dict[str, Callable[[Peer, bytes], None]] = {
@@ -104,6 +107,7 @@ class Container:
                 )
             self._listen()
         except OSError:
+            self._main.abandon()
             self._clear()
             raise
 
@@ -119,16 +123,25 @@ class Container:
         self._listener.bind(path)
         self._listener.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         self._listener.listen(_CONNECTIONS)
-        self._loop.watch(self._listener.fileno(), READ, self._connected)
+        self._hear()
 
     def _connected(self, _events: int) -> None:
         if not self._listener:
             return
+        # Without a free number for it the loop would spin: listen again when a peer has gone.
+        self._loop.forget(self._listener.fileno())
         try:
             descriptor, _address = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - the C module's
-        except OSError:
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE}:
+                self._hear()
             return
         self._peer(_socket.socket(fileno=descriptor))
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._listener:
+            self._loop.watch(self._listener.fileno(), READ, self._connected)
 
     def _peer(self, sock: _socket.socket) -> Peer:
         peer = Peer(self._loop, sock, self._serve, self._gone)
@@ -161,14 +174,20 @@ class Container:
 
     def _main_started(self, process: Process) -> None:
         self._state = ContainerState(status="running", pid=process.pid, started_at=clock.now())
-        self._facts.running(self._state)
+        try:
+            self._facts.running(self._state)
+        except OSError as error:
+            # Nobody could find it: it must not run. Its end is recorded as any other.
+            process.kill_now()
+            self._tell_failed(125, f"failed to create task for container: {error.filename}: {error.strerror}")
+            return
         self._tell_started(process, self._state.started_at)
 
     def _main_failed(self, process: Process, log: bytes) -> None:
         failure = oci.start_error(oci.last_error(log), process.program)
         self._state = ContainerState(exit_code=failure.exit_code, error=failure.message)
-        self._facts.ended(self._state)
-        self._tell_all(frames.FAILED, bytes((failure.exit_code,)) + failure.message.encode())
+        self._recorded = self._facts.ended(self._state)
+        self._tell_failed(failure.exit_code, failure.message)
         self._forget(process)
         self._finish()
 
@@ -179,7 +198,7 @@ class Container:
         killed = cgroup.out_of_memory(self._request.cgroup)
         end = {"exit_code": process.exit_code, "oom_killed": killed, "finished_at": clock.now()}
         self._state = self._state.replace(status="exited", pid=0, **end)
-        self._facts.ended(self._state)
+        self._recorded = self._facts.ended(self._state)
         self._tell_all(frames.EXITED, bytes((process.exit_code, frames.OUT_OF_MEMORY if killed else 0)))
         self._forget(process)
         self._finish()
@@ -188,6 +207,9 @@ class Container:
         text = jsontext.dumps_bytes({"pid": process.pid, "started_at": when})
         for peer in tuple(process.peers):
             peer.send(frames.STARTED, text)
+
+    def _tell_failed(self, code: int, message: str) -> None:
+        self._tell_all(frames.FAILED, bytes((code,)) + message.encode())
 
     # --- after the end -------------------------------------------------------------------------
 
@@ -224,8 +246,9 @@ class Container:
             self._main.log = None
         if self._mounted:
             self._mounted = False
-            kernel.unmount(request.target)
-        atomic.remove_tree(request.live)
+            _try(kernel.unmount, request.target)
+        if self._recorded:
+            _try(atomic.remove_tree, request.live)
 
     def _impatient(self) -> None:
         """Nobody has acknowledged in time: clean up without them."""
@@ -237,8 +260,8 @@ class Container:
         if not self._ended or self._processes:
             return
         if not self._clean:
-            if not self._acknowledged and self._request.cleanup and any(p.waits for p in self._peers):
-                return
+            if self._request.cleanup and not self._acknowledged and not self._channel.closed:
+                return  # it is still told, and may promise
             self._clean_up()
         for peer in tuple(self._peers):
             peer.finish()
@@ -252,9 +275,9 @@ class Container:
         self._clean = True
         if self._acknowledged:
             for folder in self._request.discard:
-                atomic.remove_tree(folder)
+                _try(atomic.remove_tree, folder)
         elif self._request.cleanup:
-            launch(list(self._request.cleanup), [])
+            _try(launch, list(self._request.cleanup), [])
 
     # --- further processes ---------------------------------------------------------------------
 
@@ -297,6 +320,7 @@ class Container:
         self._peers.remove(peer)
         if peer.process:
             peer.process.detach(peer)
+        self._hear()
         self._settle()
 
     def _attach(self, peer: Peer, data: bytes) -> None:
@@ -375,6 +399,8 @@ class Container:
         except OSError as error:
             peer.refuse(error.strerror or str(error))
             return
+        if data[0] == _KILL and self._state.status == "paused":
+            self._call("resume")  # a frozen process cannot even die
         peer.send(frames.DONE)
 
     def _verb(self, peer: Peer, data: bytes) -> None:
@@ -382,18 +408,29 @@ class Container:
         if data not in words:
             message = "keeper: unknown verb"
             raise Corrupt(message)
-        request = self._request
-        command = oci.verb(request.runtime, data.decode(), request.container_id)
-        if self._ended or self._reaper.collect(launch(command, [])):
+        if self._ended or not self._call(data.decode()):
             peer.refuse(f"the runtime cannot {data.decode()} the container")
             return
         self._state = self._state.replace(status=words[data])
-        self._facts.running(self._state)
+        _try(self._facts.running, self._state)
         peer.send(frames.DONE)
 
+    def _call(self, word: str) -> bool:
+        """Call a verb of the runtime and wait for it; tell whether it went well."""
+        command = oci.verb(self._request.runtime, word, self._request.container_id)
+        return not self._reaper.collect(launch(command, []))
+
     def _acknowledge(self, peer: Peer, _data: bytes) -> None:
-        self._acknowledged = peer.waits
+        self._acknowledged = peer is self._channel
         self._settle()
+
+
+def _try(action: Callable[..., object], *arguments: object) -> None:
+    """Do one step of a cleaning; one that fails must not stop the others."""
+    try:
+        action(*arguments)
+    except (OSError, TiffinError):
+        return
 
 
 def _bits(body: dict[str, Any]) -> int:

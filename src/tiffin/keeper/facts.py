@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 STATE = "state"
 
 
-def start_time(pid: int) -> int:
-    """Return when a process started, in ticks since boot; 0 if there is none (proc(5), stat, field 22)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            line = stream.read()
-    except OSError:
-        return 0
-    # The name before it may hold spaces and brackets; what follows the last bracket is field 3 on.
-    return int(line[line.rindex(b")") + 2 :].split()[19])
-
-
-def boot_id() -> str:
-    """Return the kernel's name for this boot."""
-    with open("/proc/sys/kernel/random/boot_id", "rb") as stream:
-        return stream.read().strip().decode()
-
-
 class Facts:
     """Writes both files of one container."""
 
@@ -48,20 +31,32 @@ class Facts:
         self._final = state_path
         self._keeper: dict[str, Any] = {
             "keeper": os.getpid(),
-            "keeper_start": start_time(os.getpid()),
-            "boot": boot_id(),
+            "keeper_start": atomic.start_time(os.getpid()),
+            "boot": atomic.boot_id(),
         }
         self._pid_start = 0
 
     def running(self, state: ContainerState) -> None:
         """Say that the process runs."""
-        self._pid_start = start_time(state.pid)
+        self._pid_start = self._pid_start or atomic.start_time(state.pid)
         atomic.write_file(self._live, self._document(state))
 
-    def ended(self, state: ContainerState) -> None:
-        """Record the end; from then on nothing says that it runs."""
-        atomic.write_file(self._final, self._document(state))
+    def ended(self, state: ContainerState) -> bool:
+        """Record the end; from then on nothing says that it runs. Return whether it is where it belongs.
+
+        On a full disk it goes among the facts of the living instead (a file system in memory, usually):
+        whoever looks next finds it there, with a keeper that has gone.
+        """
+        try:
+            atomic.write_file(self._final, self._document(state))
+        except OSError:
+            try:
+                atomic.write_file(self._live, self._document(state))
+            except OSError:
+                atomic.remove_file(self._final)  # of an earlier run: better nothing than wrong
+            return False
         atomic.remove_file(self._live)
+        return True
 
     def _document(self, state: ContainerState) -> bytes:
         own = {"pid_start": self._pid_start, **self._keeper}

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
+import fcntl
 import os
+import sys
 
 from tiffin.errors import NotFound, StartFailed, TiffinError
 from tiffin.keeper import cgroup, frames, kernel
@@ -30,6 +32,12 @@ _IGNORED = (
     _signal.SIGPIPE,
     _signal.SIGXFSZ,
 )
+CRASH = "keeper.crash"
+"""File beside the bundle with the traceback of a keeper that ended by a bug."""
+
+_FREE = 3
+"""The first descriptor that is no standard stream."""
+
 _REQUEST_LIMIT = 1 << 20
 _DESCRIPTORS_LIMIT = 16
 
@@ -43,16 +51,28 @@ def detach(channel: int) -> NoReturn:
 
 def keep(channel: int) -> NoReturn:
     """Prepare, wait for the request on the channel's descriptor, and see it through. Does not return."""
-    code = 1
+    code, report = 1, os.devnull
     try:
+        if channel < _FREE:
+            channel = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _FREE)
         ready = _prepare(channel)
         sock = _socket.socket(fileno=channel)
         packet, held = _receive(sock)
         if packet:  # otherwise the command has ended without one
-            _see_through(sock, StartRequest.unpack(packet), held, ready)
+            request = StartRequest.unpack(packet)
+            report = f"{request.bundle}/{CRASH}"
+            _see_through(sock, request, held, ready)
         code = 0
+    except BaseException:  # noqa: BLE001 - a bug of ours; there is nobody to raise it to
+        _report(report)
     finally:
         os._exit(code)
+
+
+def _report(path: str) -> None:
+    """Write the exception that ends this keeper into a file beside the bundle."""
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    sys.excepthook(*sys.exc_info())
 
 
 def _prepare(channel: int) -> str:

@@ -88,17 +88,6 @@ class Reaper:
             self._statuses[found] = status
         return self._statuses.pop(pid)
 
-    def sweep(self) -> None:
-        """Take the status of every child that has ended; never waits."""
-        try:
-            while True:
-                found, status = os.waitpid(-1, os.WNOHANG)
-                if not found:
-                    return
-                self._statuses[found] = status
-        except ChildProcessError:
-            return
-
     def forget_others(self, pids: set[int]) -> None:
         """Drop the statuses that nobody will ask for; right only while no process is being started."""
         for pid in self._statuses.keys() - pids:
@@ -186,6 +175,12 @@ class Process:
         for descriptor in theirs:
             os.close(descriptor)
         self._watch_end(self._runtime, self._runtime_ended)
+
+    def abandon(self) -> None:
+        """Wait for the runtime if it was called: the start is given up, and it must not go on alone."""
+        if self._runtime and not self.started:
+            self._reaper.collect(self._runtime)
+        self._close_streams()
 
     def _listen(self) -> None:
         """Make the socket that the runtime sends the terminal to; any path length (see DESIGN, Keeper)."""
@@ -393,6 +388,10 @@ class Process:
         if not self.started or self._handle < 0:
             raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
         _signal.pidfd_send_signal(self._handle, number)
+
+    def kill_now(self) -> None:
+        """Kill a process that has just started, before it is watched."""
+        os.kill(self.pid, _signal.SIGKILL)
 
     def _process_ended(self) -> None:
         self.exit_code = exit_code(self._reaper.collect(self.pid))
