@@ -6,7 +6,7 @@ import pytest
 
 from tiffin.cli import format as formats
 from tiffin.cli.images import _lines
-from tiffin.engine.views import ImageView
+from tiffin.engine.image_views import ImageView
 from tiffin.spec import clock
 from tiffin.spec.state import NEVER, ContainerState
 

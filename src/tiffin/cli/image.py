@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
-    from tiffin.engine.views import HistoryView
+    from tiffin.engine.image_views import HistoryView
 
 _PLATFORM = "refused: an image is kept for one platform"
 _HISTORY = {

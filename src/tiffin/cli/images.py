@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
-    from tiffin.engine.views import ImageView
+    from tiffin.engine.image_views import ImageView
 
 _NONE = "<none>"
 _HEADERS = {

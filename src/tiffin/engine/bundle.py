@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from tiffin.engine.mounts import MountPoint
 from tiffin.engine.views import log_path as container_log
 from tiffin.errors import InvalidArgument
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
 from tiffin.runtime.machine import Machine
+from tiffin.spec.mount import MountPoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

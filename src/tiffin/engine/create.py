@@ -6,10 +6,10 @@ import os
 
 from tiffin.engine import mounts
 from tiffin.engine.merge import merge
-from tiffin.engine.mounts import MountPoint
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.spec import clock
+from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
 from tiffin.store.containers import ContainerRecord, check_name

@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tiffin.engine.views import ContainerView, ImageView
+    from tiffin.engine.image_views import ImageView
+    from tiffin.engine.views import ContainerView
 
     Filters = Mapping[str, Sequence[str]]
 

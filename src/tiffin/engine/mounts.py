@@ -6,55 +6,14 @@ import os
 
 from tiffin.errors import InvalidArgument
 from tiffin.spec.mount import Mount
-from tiffin.spec.value import Value
 from tiffin.store.volumes import check_name as check_volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from tiffin.spec.container import ContainerConfig, HostConfig
 
 _PROPAGATIONS = {"shared", "slave", "private", "rshared", "rslave", "rprivate"}
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "U", "cached", "delegated", "consistent", "volume-nocopy"}
-
-
-class MountPoint(Value):
-    """A resolved mount, in the shape that `docker inspect` shows, with what a start needs beside it.
-
-    `type` is bind, volume or tmpfs; `source` a host path ("" for tmpfs); `name` the volume's.
-    """
-
-    type: str
-    destination: str
-    source: str = ""
-    name: str = ""
-    driver: str = ""
-    mode: str = ""
-    rw: bool = True
-    propagation: str = ""
-    recursive: bool = True
-    options: tuple[str, ...] = ()  # of a tmpfs
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> MountPoint:
-        """Read what `to_json` wrote."""
-        return MountPoint(**{**value, "options": tuple(value.get("options", ()))})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields by name, for the container's record."""
-        return {**self.as_dict(), "options": list(self.options)}
-
-    def inspect(self) -> dict[str, Any]:
-        """Return one entry of `Mounts` as `docker inspect` has it."""
-        shown: dict[str, Any] = {"Type": self.type}
-        if self.name:
-            shown["Name"] = self.name
-        shown |= {"Source": self.source, "Destination": self.destination}
-        if self.driver:
-            shown["Driver"] = self.driver
-        return shown | {"Mode": self.mode, "RW": self.rw, "Propagation": self.propagation}
 
 
 def wanted(config: ContainerConfig, host: HostConfig) -> list[Mount]:

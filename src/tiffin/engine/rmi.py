@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from tiffin.engine import filters as filtering
+from tiffin.engine.image_views import familiar, image_view, short_id
 from tiffin.engine.images import Removed
-from tiffin.engine.views import familiar, image_view, short_id
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec.reference import Reference
 

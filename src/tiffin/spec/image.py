@@ -85,7 +85,7 @@ class ImageConfig(Value):
         )
 
     @staticmethod
-    def build(  # noqa: PLR0913 - the members of the specification
+    def build(
         *,
         platform: Platform,
         config: ContainerConfig,

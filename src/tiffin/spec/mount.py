@@ -83,3 +83,40 @@ class Mount(Value):
             key = "VolumeOptions"
         options = {k: v for k, v in options.items() if v}
         return value | {key: options} if options else value
+
+
+class MountPoint(Value):
+    """A resolved mount, in the shape that `docker inspect` shows, with what a start needs beside it.
+
+    `type` is bind, volume or tmpfs; `source` a host path ("" for tmpfs); `name` the volume's.
+    """
+
+    type: str
+    destination: str
+    source: str = ""
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    rw: bool = True
+    propagation: str = ""
+    recursive: bool = True
+    options: tuple[str, ...] = ()  # of a tmpfs
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> MountPoint:
+        """Read what `to_json` wrote."""
+        return MountPoint(**{**value, "options": tuple(value.get("options", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, for the container's record."""
+        return {**self.as_dict(), "options": list(self.options)}
+
+    def inspect(self) -> dict[str, Any]:
+        """Return one entry of `Mounts` as `docker inspect` has it."""
+        shown: dict[str, Any] = {"Type": self.type}
+        if self.name:
+            shown["Name"] = self.name
+        shown |= {"Source": self.source, "Destination": self.destination}
+        if self.driver:
+            shown["Driver"] = self.driver
+        return shown | {"Mode": self.mode, "RW": self.rw, "Propagation": self.propagation}

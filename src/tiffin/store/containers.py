@@ -24,7 +24,7 @@ from tiffin.store.database import is_taken, now_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
     from tiffin.store.database import Database
@@ -97,7 +97,7 @@ class ContainerRecord(Value):
 class Containers:
     """The containers of a store."""
 
-    def __init__(self, layout: Layout, database: Database, snapshots: Snapshots) -> None:
+    def __init__(self, layout: Layout, database: Database, snapshots: Callable[[], Snapshots]) -> None:
         """Keep the records in that database and the folders below that layout."""
         self._layout = layout
         self._database = database
@@ -200,11 +200,11 @@ class Containers:
         """
         self.forget(container_id)
         atomic.delete_tree(self._layout.live(container_id))
-        self._snapshots.remove(container_id)
+        self._snapshots().remove(container_id)
 
     def forget(self, container_id: str) -> None:
         """Forget a container only: somebody else removes its folder. Raises NotFound."""
-        self._snapshots.claim(container_id)
+        self._snapshots().claim(container_id)
         with self._database.transaction():
             if not self._database.execute("DELETE FROM containers WHERE id=?", (container_id,)):
                 raise no_such_container(container_id)

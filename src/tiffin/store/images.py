@@ -13,7 +13,6 @@ from tiffin.errors import Conflict, Corrupt, InvalidArgument, NotFound
 from tiffin.spec import digest as digests
 from tiffin.spec import jsontext
 from tiffin.spec.descriptor import Descriptor
-from tiffin.spec.image import ImageConfig
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
 from tiffin.spec.value import Value
@@ -21,9 +20,10 @@ from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from tiffin.spec.image import ImageConfig
     from tiffin.spec.manifest import Manifest
     from tiffin.store.content import Content
     from tiffin.store.database import Database
@@ -56,12 +56,18 @@ class ImageRecord(Value):
 class Images:
     """The images of a store."""
 
-    def __init__(self, layout: Layout, database: Database, content: Content, *, durable: bool) -> None:
+    def __init__(
+        self, layout: Layout, database: Database, content: Callable[[], Content], *, durable: bool
+    ) -> None:
         """Keep them in that database; `durable` says whether a commit waits for the disk."""
         self._layout = layout
         self._database = database
-        self._content = content
+        self._find_content = content
         self._durable = durable
+
+    @property
+    def _content(self) -> Content:
+        return self._find_content()
 
     # Finding
 
@@ -129,6 +135,8 @@ class Images:
         row = self._database.one("SELECT config FROM images WHERE id=?", (record.id,))
         if row is None:
             raise no_such_image(record.id)
+        from tiffin.spec.image import ImageConfig  # a list of images does not need it
+
         return ImageConfig.parse(row[0])
 
     def manifest(self, record: ImageRecord) -> Manifest:

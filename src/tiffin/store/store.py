@@ -102,7 +102,8 @@ class Store:
         if made is None:
             from tiffin.store.images import Images
 
-            fresh = Images(self.layout, self.database, self.content, durable=self.settings.durable)
+            durable = self.settings.durable
+            fresh = Images(self.layout, self.database, lambda: self.content, durable=durable)
             made = self.__dict__.setdefault("_images", fresh)
         return made
 
@@ -124,7 +125,7 @@ class Store:
         if made is None:
             from tiffin.store.containers import Containers
 
-            fresh = Containers(self.layout, self.database, self.snapshots)
+            fresh = Containers(self.layout, self.database, lambda: self.snapshots)
             made = self.__dict__.setdefault("_containers", fresh)
         return made
 
