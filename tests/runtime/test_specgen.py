@@ -212,8 +212,10 @@ def test_security_options(tmp_path: object) -> None:
         ),
         ("open executable: Permission denied", "x", 126, 'exec: "x": permission denied'),
         (
-            "runc run failed: unable to start container process: "
-            'exec: "x": executable file not found in $PATH',
+            (
+                "runc run failed: unable to start container process: "
+                'exec: "x": executable file not found in $PATH'
+            ),
             *("x", 127, 'exec: "x": executable file not found in $PATH'),
         ),
         ("chdir `/x`: Not a directory", "y", 125, "chdir `/x`: Not a directory"),
@@ -229,7 +231,7 @@ def test_errors_in_dockers_words(text: str, program: str, code: int, cause: str)
 
 def test_the_last_error_of_a_log() -> None:
     """Warnings are passed over, torn lines too; text that is no JSON is itself."""
-    log = b'{"level":"warning","msg":"hm"}\n{"level":"error","msg":"one"}\n{"level":"error","msg":"last"}\n{"lev'
+    log = b'{"level":"warning","msg":"h"}\n{"level":"error","msg":"1"}\n{"level":"error","msg":"last"}\n{"lev'
     assert oci.last_error(log) == "last"
     assert oci.last_error(b"plain text\n") == "plain text"
     assert oci.last_error(b"") == ""
