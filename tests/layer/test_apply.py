@@ -236,7 +236,7 @@ class TestHardLinks:
             assert ours[name][:5] == theirs[name][:5]
             assert ours[name][6] == theirs[name][6]
         assert (out / "su").stat().st_ino == (out / "bin/su").stat().st_ino
-        assert applied.implied == ("bin", "etc")
+        assert applied.implied == ("", "bin", "etc")
 
     @pytest.mark.parametrize("hide", ["whiteout", "opaque", "file", "symlink", "folder whiteout"])
     def test_not_to_what_is_hidden_below(self, tmp_path: Path, hide: str) -> None:
@@ -276,7 +276,7 @@ class TestWhiteouts:
         assert whiteout.is_opaque(str(tmp_path / "out/d"), "trusted.")
         assert whiteout.is_opaque(str(tmp_path / "out/op"), "trusted.")
         assert not whiteout.is_opaque(str(tmp_path / "out/new"), "trusted.")
-        assert applied.implied == ("new", "op")
+        assert applied.implied == ("", "new", "op")
 
     def test_the_prefix_of_the_mark_is_the_callers(self, tmp_path: Path) -> None:
         """An ordinary user's store marks with user.overlay.opaque."""
@@ -298,13 +298,13 @@ class TestWhiteouts:
             assert whiteout.is_opaque(str(out / "d"), "trusted."), number
             assert (out / "d/f").is_file()
             assert (out / "a").read_bytes() == b"new"
-            assert applied.implied == ()
+            assert applied.implied == ("",)
 
     def test_below_a_deleted_name(self, tmp_path: Path) -> None:
         """A file in a folder that was deleted below makes the folder anew, opaque."""
         applied = unpack(tar_of(member(".wh.d"), member("d/e/f")), tmp_path / "out")
         assert whiteout.is_opaque(str(tmp_path / "out/d"), "trusted.")
-        assert applied.implied == ("d", "d/e")
+        assert applied.implied == ("", "d", "d/e")
 
     def test_names_are_names_outside_layers(self, tmp_path: Path) -> None:
         """In an archive that is no layer, `.wh.` means nothing."""
@@ -382,7 +382,7 @@ class TestFolders:
         """Folders that no entry describes are root's, 0755, time 0, and are reported."""
         data = tar_of(member("a/b/c/f"), folder("a/b", mode=0o700, mtime=3), member("x/y"))
         applied = unpack(data, tmp_path / "out")
-        assert applied.implied == ("a", "a/b/c", "x")
+        assert applied.implied == ("", "a", "a/b/c", "x")
         info = (tmp_path / "out/a").stat()
         assert (info.st_mode, info.st_uid, info.st_mtime_ns) == (0o40755, 0, 0)
         assert (tmp_path / "out/a/b").stat().st_mode == 0o40700
@@ -393,12 +393,13 @@ class TestFolders:
         assert (tmp_path / "out/d").stat().st_mtime == 77
 
     def test_the_root(self, tmp_path: Path) -> None:
-        """A layer may describe its root; an archive that is added somewhere leaves that folder alone."""
+        """A layer may describe its root or imply it; an archive that is added somewhere leaves it alone."""
         data = tar_of(folder("./", mode=0o750, uid=9, mtime=5), member("./f"))
-        unpack(data, tmp_path / "layer")
+        assert unpack(data, tmp_path / "layer").implied == ()
+        assert unpack(tar_of(member("f")), tmp_path / "other").implied == ("",)
         info = (tmp_path / "layer").stat()
         assert (info.st_mode, info.st_uid, info.st_mtime) == (0o40750, 9, 5)
-        unpack(data, tmp_path / "added", whiteouts=False)
+        assert unpack(data, tmp_path / "added", whiteouts=False).implied == ()
         assert (tmp_path / "added").stat().st_uid == 0
 
     def test_a_groups_bit_is_not_inherited(self, tmp_path: Path) -> None:

@@ -13,10 +13,19 @@ blob is made again from the directory whenever it is wanted; golden digests in t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import (
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+    TiffinError,
+    Unavailable,
+    Unsupported,
+)
 from tiffin.layer import attributes, tar, whiteout
 from tiffin.layer.tar import Entry
 from tiffin.spec.value import Value
@@ -88,6 +97,7 @@ class _Serializer:
         self.content = 0
         self.written = 0
         self._write = write
+        self._writer_failed = False  # an error on its way is the caller's own
         self._opaque = os.fsencode(whiteout.opaque_name(xattr))
         self._foreign = {os.fsencode(xattr + name) for name in ("overlay.redirect", "overlay.metacopy")}
         self._parts: list[bytes] = []
@@ -130,8 +140,10 @@ class _Serializer:
                 )
             try:
                 inner = self._entry(folder.file, name, path)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise Conflict(f"{tar.show(path)} changed while it was read") from error
+            except OSError as error:
+                if self._writer_failed:
+                    raise
+                raise _explain(error, path) from error
             if inner >= 0:
                 self._enter(stack, inner, path + b"/")
                 return
@@ -243,7 +255,18 @@ class _Serializer:
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         if data:
+            self._writer_failed = True
             self._write(data)
+            self._writer_failed = False
+
+
+def _explain(error: OSError, path: bytes) -> TiffinError:
+    """Translate what the kernel said while an entry was read."""
+    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        return Conflict(f"{tar.show(path)} changed while it was read")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Forbidden(f"read {tar.show(path)}: {os.strerror(error.errno).lower()}")
+    return Unavailable(f"read {tar.show(path)}: {(error.strerror or str(error)).lower()}")
 
 
 def _listing(folder: int) -> list[tuple[bytes, bool]]:

@@ -115,9 +115,11 @@ def number(field: bytes) -> int:
     if not text:
         return 0
     try:
-        return int(text, 8)
+        if text.removeprefix(b"-").isdigit():  # int() knows more spellings than tar
+            return int(text, 8)
     except ValueError:
-        raise Corrupt(f"tar header: {field!r} is no number") from None
+        pass
+    raise Corrupt(f"tar header: {field!r} is no number")
 
 
 def clean(name: bytes) -> bytes:

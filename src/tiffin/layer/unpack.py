@@ -94,8 +94,9 @@ class Unpacker:
 
     @property
     def implied(self) -> list[bytes]:
-        """Folders that no entry described, relative to this process's root, parents first."""
-        return sorted(path for path in self._implied if _is_folder(b"/" + path))
+        """Folders that no entry described, relative to this process's root, parents first; b"" is the top."""
+        top = [b""] if self._whiteouts and b"." not in self._folders else []
+        return top + sorted(path for path in self._implied if _is_folder(b"/" + path))
 
     def add(self, entry: Entry) -> None:
         """Make what an entry says; an error's message names the entry."""
@@ -125,7 +126,7 @@ class Unpacker:
                 raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
             except OSError as error:
                 raise explain(error).at(f"entry {entry.text}") from error
-        for path in self.implied:
+        for path in filter(None, self.implied):
             os.utime(b"/" + path, ns=(0, 0), follow_symlinks=False)
 
     def enter(self, folder: bytes) -> None:
