@@ -6,6 +6,7 @@ its namespaces while this process reads flags and opens the store.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -42,6 +43,7 @@ _BROKEN_PIPE = 141
 
 def main() -> None:
     """Run one command of `sys.argv` and end the process with its exit code."""
+    gc.set_threshold(100_000)  # most commands end before a collection could pay for itself
     words = sys.argv[1:]
     _open_standard_streams()
     keeper = None

@@ -79,7 +79,7 @@ def _load_one(engine: Engine, archive: Archive, image: ArchivedImage, report: Re
         entry=entry,
         manifest_raw=manifest_raw,
         names=(image.tags, ()),
-        say=report or silent,
+        say=silent if report is None else report,
     )
     engine.store.events.append("image", "load", image_id, {"name": image_id})
     if not image.tags:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.views import ContainerView
-    from tiffin.store.containers import ContainerRecord
 
 
 def list_containers(
@@ -20,15 +19,12 @@ def list_containers(
     every = every or last > 0 or "status" in filters or "exited" in filters
     living = store.containers.living()
     views = []
-    for record in store.containers.list():
-        if not every and record.id not in living:
-            continue
-        state = store.containers.state(record.id)
-        if record.id in living and not state.running:
-            _settle(engine, record)
-        view = container_view(record, state)
-        if every or view.state.running or view.state.status == "restarting":
-            views.append(view)
+    for container_id, name, image_id, record in store.containers.list_json(None if every else living):
+        state = store.containers.state(container_id)
+        if container_id in living and not state.running:
+            _settle(engine, container_id)
+        if every or state.running or state.status == "restarting":
+            views.append(container_view(container_id, name, image_id, record, state))
     if filters:
         from tiffin.engine import filters as filtering
 
@@ -45,14 +41,14 @@ def list_containers(
     return views
 
 
-def _settle(engine: Engine, record: ContainerRecord) -> None:
+def _settle(engine: Engine, container_id: str) -> None:
     """End what a killed keeper left behind, unless somebody else is at it."""
     from tiffin.engine import lost
     from tiffin.errors import Conflict
 
     try:
-        with engine.store.containers.lock(record.id, blocking=False):
-            lost.settle(engine, record)
+        with engine.store.containers.lock(container_id, blocking=False):
+            lost.settle(engine, container_id)
     except Conflict:
         return
 

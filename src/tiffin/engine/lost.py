@@ -18,26 +18,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.engine.engine import Engine
-    from tiffin.store.containers import ContainerRecord
 
 _CGROUPS = "/sys/fs/cgroup"
 
 
-def settle(engine: Engine, record: ContainerRecord) -> bool:
+def settle(engine: Engine, container_id: str) -> bool:
     """Finish a container whose keeper is lost; tell whether it was. Call it under the container's lock."""
     store = engine.store
-    state = store.containers.state(record.id)
-    live = store.layout.live(record.id)
+    state = store.containers.state(container_id)
+    live = store.layout.live(container_id)
     if state.running or not os.path.isdir(live):
         return False
     facts = _facts(f"{live}/state")
     if facts is None:
         return False  # its keeper is just starting or leaving
     _kill(facts)
-    atomic.delete_tree(f"{store.layout.runtime_root}/{record.id}")
-    remove_cgroups(record.id)
+    atomic.delete_tree(f"{store.layout.runtime_root}/{container_id}")
+    remove_cgroups(container_id)
     final = {**facts, **state.to_json()}
-    atomic.write_file(f"{store.layout.container(record.id)}/state", jsontext.dumps_bytes(final))
+    atomic.write_file(f"{store.layout.container(container_id)}/state", jsontext.dumps_bytes(final))
     atomic.delete_tree(live)
     return state.error == KEEPER_LOST
 

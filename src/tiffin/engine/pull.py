@@ -51,7 +51,7 @@ class Pulled(Value):
 
 def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None = None) -> Pulled:
     """Fetch one image by tag or digest; what is here already is not fetched again."""
-    say = report or silent
+    say = silent if report is None else report
     reference = Reference.parse(name).tagged()
     wanted = Platform.parse(platform) if platform else Platform.here()
     repository = Repository(reference, engine.settings)

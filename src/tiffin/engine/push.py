@@ -34,7 +34,7 @@ class Pushed(Value):
 
 def push(engine: Engine, name: str, *, all_tags: bool = False, report: Report | None = None) -> list[Pushed]:
     """Push one tag, or every local tag of a repository."""
-    say = report or silent
+    say = silent if report is None else report
     reference = Reference.parse(name)
     if reference.digest:
         message = "cannot push a digest reference"

@@ -8,7 +8,7 @@ from tiffin.engine import filters as filtering
 from tiffin.engine import lost
 from tiffin.engine.forget import remove_anonymous
 from tiffin.engine.start import connect, until_closed
-from tiffin.engine.views import container_view, event_attributes
+from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, NotFound, Unavailable
 from tiffin.spec import clock
 
@@ -39,7 +39,7 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
             message = f'cannot remove container "{record.name}": it was started again meanwhile'
             raise Conflict(message)
         if record.id in store.containers.living():
-            lost.settle(engine, record)
+            lost.settle(engine, record.id)
         try:
             store.containers.remove(record.id)
         except NotFound:
@@ -84,8 +84,8 @@ def prune(engine: Engine, filters: Filters) -> tuple[tuple[str, ...], int]:
     removed: list[str] = []
     reclaimed = 0
     for record in store.containers.list():
-        view = container_view(record, store.containers.state(record.id))
-        if view.state.running or not _prunable(view.labels, view.created, filters):
+        running = store.containers.state(record.id).running
+        if running or not _prunable(record.config.labels, record.created, filters):
             continue
         size = store.snapshots.usage(record.id)
         try:

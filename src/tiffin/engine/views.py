@@ -35,21 +35,23 @@ class ContainerView(Value):
     size_root: int = -1
 
 
-def container_view(record: ContainerRecord, state: ContainerState) -> ContainerView:
-    """Return the list entry of a container."""
-    network = record.host.network_mode
+def container_view(
+    container_id: str, name: str, image_id: str, record: Mapping[str, Any], state: ContainerState
+) -> ContainerView:
+    """Return the list entry of a container from its record's JSON (see `Containers.list_json`)."""
+    config = record["config"]
     return ContainerView(
-        id=record.id,
-        name=record.name,
-        image=record.config.image,
-        image_id=record.image_id,
-        command=record.config.argv,
-        created=record.created,
+        id=container_id,
+        name=name,
+        image=config["Image"],
+        image_id=image_id,
+        command=(*(config["Entrypoint"] or ()), *(config["Cmd"] or ())),
+        created=record["created"],
         state=state,
-        labels=record.config.labels,
-        mounts=tuple(map(MountPoint.from_json, record.mounts)),
-        networks=(network,),
-        exposed_ports=record.config.exposed_ports,
+        labels=config["Labels"],
+        mounts=tuple(map(MountPoint.from_json, record["mounts"])),
+        networks=(record["host"]["NetworkMode"],),
+        exposed_ports=tuple(config.get("ExposedPorts") or ()),
     )
 
 
