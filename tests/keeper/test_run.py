@@ -75,6 +75,19 @@ def test_a_program_that_cannot_start(box: Box, program: str, code: int, sentence
     assert box.log() == []
 
 
+def test_a_program_that_the_kernel_cannot_execute(box: Box) -> None:
+    """As with docker it has started, ends with 1, and its errors hold the reason as a plain sentence."""
+    path = f"{box.rootfs}/root/{box.id}"
+    with open(path, "w") as stream:
+        stream.write("no program\n")
+    os.chmod(path, 0o700)
+    out, err, code = box.run(f"/root/{box.id}")
+    os.unlink(path)
+    assert (out, code) == (b"", 1)
+    assert err.lower().endswith(b": exec format error\n")
+    assert err.startswith(b"exec ")
+
+
 def test_a_broken_mount_fails_with_125(crun_box: Box) -> None:
     """An overlay that the kernel refuses is a failed start, with the kernel's reason."""
     out, message, code = crun_box.run("true", target=crun_box.folder, overlay="lowerdir=/no/such", base="/")

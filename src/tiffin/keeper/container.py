@@ -105,6 +105,7 @@ class Container:
                     max_file=request.log_max_file,
                     attributes=request.log_attributes,
                 )
+            self._facts.prepare()
             self._listen()
         except OSError:
             self._main.abandon()

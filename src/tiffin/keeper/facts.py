@@ -26,15 +26,19 @@ class Facts:
     """Writes both files of one container."""
 
     def __init__(self, live: str, state_path: str) -> None:
-        """Know who and when we are."""
+        """Know where; `prepare` finds out who."""
         self._live = f"{live}/{STATE}"
         self._final = state_path
-        self._keeper: dict[str, Any] = {
+        self._keeper: dict[str, Any] = {}
+        self._pid_start = 0
+
+    def prepare(self) -> None:
+        """Find out who and when we are: to be done while the runtime works."""
+        self._keeper = {
             "keeper": os.getpid(),
             "keeper_start": atomic.start_time(os.getpid()),
             "boot": atomic.boot_id(),
         }
-        self._pid_start = 0
 
     def running(self, state: ContainerState) -> None:
         """Say that the process runs."""

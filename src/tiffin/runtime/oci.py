@@ -66,7 +66,7 @@ def run(
     """Return the command that makes and starts a container and leaves it running."""
     terminal = ("--console-socket", console) if console else ()
     options = ("--detach", "--pid-file", pid_file, "--bundle", bundle, *terminal)
-    return [*runtime, "--log", log, "--log-format", "json", "run", *options, container_id]
+    return [*runtime, *_logging(runtime[0], log), "run", *options, container_id]
 
 
 def execute(
@@ -75,7 +75,16 @@ def execute(
     """Return the command that starts one more process in a container; `process` is a file of its JSON."""
     terminal = ("--console-socket", console) if console else ()
     options = ("--detach", "--pid-file", pid_file, "--process", process, *terminal)
-    return [*runtime, "--log", log, "--log-format", "json", "exec", *options, container_id]
+    return [*runtime, *_logging(runtime[0], log), "exec", *options, container_id]
+
+
+def _logging(path: str, log: str) -> tuple[str, ...]:
+    """Return the options that say where errors go, in a form that `last_error` reads.
+
+    crun uses the form on the container's own stderr as well, where its last word may be that the kernel
+    cannot execute the program: that must be a sentence. runc's text is made for machines anyway.
+    """
+    return ("--log", log, "--log-format", "text" if kind(path) == "crun" else "json")
 
 
 def delete(runtime: Sequence[str], container_id: str) -> list[str]:
