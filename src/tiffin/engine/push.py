@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tiffin.engine.progress import Progress, silent
+from tiffin.engine.rmi import sweep
 from tiffin.errors import InvalidArgument, NotFound, TiffinError
 from tiffin.registry.client import Repository
 from tiffin.spec import digest as digests
@@ -76,6 +77,8 @@ def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
             digest = repository.put_manifest(manifest.raw, manifest.media_type, reference.tag)
     except TiffinError as error:
         raise error.at(f"push {reference.familiar}") if engine.settings.debug else error from None
+    if digest != record.manifest.digest:
+        sweep(engine)  # the manifest of uncompressed layers is nobody's any more
     store.images.add_digest(record.id, reference.replace(tag="", digest=digest))
     size = len(manifest.raw)
     say(Progress(status=f"{reference.tag}: digest: {digest} size: {size}"))
