@@ -201,6 +201,23 @@ def test_auto_remove_is_done_by_the_keeper_otherwise(crun_box: Box, tmp_path: ob
     assert crun_box.state()["status"] == "exited"
 
 
+def test_only_the_starter_can_promise_to_clean_up(crun_box: Box, tmp_path: object) -> None:
+    """Somebody else's promise does not count, and nobody else is waited for."""
+    fifo = f"{tmp_path}/fifo"
+    os.mkfifo(fifo)
+    cleanup = ("/bin/busybox", "sh", "-c", f"echo cleaned >{fifo}")
+    with crun_box.start("sleep", "1000", cleanup=cleanup) as connection:
+        expect(connection, frames.STARTED)
+    with crun_box.connect() as other, crun_box.connect() as killer:
+        other.wait()
+        other.acknowledge()
+        killer.kill(9)
+        with open(fifo) as stream:
+            assert stream.read() == "cleaned\n"
+        assert expect(other, frames.EXITED).exit_code == 137
+        assert other.recv() is None
+
+
 def collect_until_exit(connection: object) -> int:
     while frame := connection.recv():  # type: ignore[attr-defined]
         if frame.kind == frames.EXITED:

@@ -193,6 +193,14 @@ def test_print_and_exit_loses_nothing(make_box: Callable[[str], Box]) -> None:
     print_and_exit(make_box, 200)
 
 
+def test_print_and_exit_under_each_runtime_with_a_terminal(box: Box, make_box: Callable[[str], Box]) -> None:
+    """The same on a terminal, where the kernel passes output on a little later."""
+    for number in range(10):
+        box = make_box(box.runtime.rpartition("/")[2])
+        config = ContainerConfig(tty=True)
+        assert box.run("sh", "-c", f"echo {number}; exit 3", config=config) == (b"%d\r\n" % number, b"", 3)
+
+
 @pytest.mark.long
 def test_print_and_exit_loses_nothing_2000(make_box: Callable[[str], Box]) -> None:
     """The same, 2,000 runs."""

@@ -323,3 +323,12 @@ def test_pause_and_resume(sleeper: Box) -> None:
         connection.resume()
     with sleeper.execute("echo", "on") as again:
         assert collect(again)[0] == b"on\n"
+
+
+def test_a_paused_container_can_be_killed(sleeper: Box) -> None:
+    """A frozen process cannot die: the keeper thaws it for a SIGKILL."""
+    with sleeper.connect() as waiter, sleeper.connect() as connection:
+        waiter.wait()
+        connection.pause()
+        connection.kill(9)
+        assert expect(waiter, frames.EXITED).exit_code == 137

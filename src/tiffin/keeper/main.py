@@ -83,8 +83,7 @@ def _prepare(channel: int) -> str:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number, inheritable=True)
-    os.closerange(3, channel)
-    os.closerange(channel + 1, 1 << 20)
+    _close_others(channel)
     os.set_inheritable(channel, False)  # noqa: FBT003 - the C module takes it by position
     os.umask(0o022)
     os.chdir("/")
@@ -99,6 +98,17 @@ def _prepare(channel: int) -> str:
         return ""
     kernel.bind_read_only(runtime)
     return runtime
+
+
+def _close_others(channel: int) -> None:
+    """Close whatever the command had open, which may be the write end of somebody's pipe."""
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        if number >= _FREE and number != channel:
+            try:
+                os.close(number)
+            except OSError:
+                continue  # the one that listed them
 
 
 def _receive(sock: _socket.socket) -> tuple[bytes, list[int]]:
