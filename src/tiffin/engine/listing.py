@@ -20,7 +20,7 @@ def list_containers(
     living = store.containers.living()
     views = []
     for container_id, name, image_id, record in store.containers.list_json(None if every else living):
-        state = store.containers.state(container_id)
+        state = store.containers.state(container_id, living=container_id in living)
         if container_id in living and not state.running:
             _settle(engine, container_id)
         if every or state.running or state.status == "restarting":

@@ -35,6 +35,8 @@ KEEPER_LOST = "keeper lost"
 _HEX = frozenset("0123456789abcdef")
 _NAME_FIRST = _HEX | frozenset("ghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NAME_REST = _NAME_FIRST | frozenset("_.-")
+_FACTS = 1 << 16
+"""More than a state file ever has (bytes); it is replaced whole, so one read sees all of it."""
 _LOST = 255
 """The exit code of a container whose end nobody saw."""
 
@@ -278,12 +280,13 @@ class Containers:
         busy = f"container {container_id[:12]} is being changed by another command"
         return atomic.Lock(f"{self._layout.locks}/{container_id}", blocking=blocking, busy=busy)
 
-    def state(self, container_id: str) -> ContainerState:
+    def state(self, container_id: str, *, living: bool = True) -> ContainerState:
         """Return where a container is in its life, from the keeper's facts.
 
-        A run whose keeper is gone without a word, or that was cut off by a reboot, has exited with 255.
+        `living` False says that its folder of the living was just seen to be missing: one look less. A
+        run whose keeper is gone without a word, or that was cut off by a reboot, has exited with 255.
         """
-        live = _facts(f"{self._layout.live(container_id)}/state")
+        live = _facts(f"{self._layout.live(container_id)}/state") if living else None
         if live is not None and _keeper_lives(live):
             return _state(live)
         past = _facts(f"{self._layout.container(container_id)}/state")
