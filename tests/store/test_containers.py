@@ -48,8 +48,10 @@ def test_record_comes_back_as_it_went(store: Store) -> None:
     record = record.replace(extra={"k": [1, None]}, image_name="app:1")
     assert store.containers.create(record) == record
     assert store.containers.get(record.id) == record
-    assert store.containers.list() == store.containers.list({record.id}) == (record,)
-    assert store.containers.list(set()) == ()
+    assert store.containers.list() == (record,)
+    shown = (record.id, "web", record.image_id, jsontext.loads(jsontext.dumps(record.to_json())))
+    assert list(store.containers.list_json()) == list(store.containers.list_json({record.id})) == [shown]
+    assert list(store.containers.list_json(set())) == []
     assert store.volumes.users("data") == (record.id,)
     changed = record.replace(host=HostConfig(), mounts=())
     store.containers.update(changed)

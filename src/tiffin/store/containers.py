@@ -326,12 +326,16 @@ def _record(row: tuple[Any, ...]) -> ContainerRecord:
 
 def _facts(path: str) -> dict[str, Any] | None:
     """Read a keeper's state file; the moment of its last change is put beside as `written`."""
+    # A list does this for each container: the bare calls cost a third of a file object's.
     try:
-        with open(path, "rb", buffering=0) as stream:
-            raw = stream.read()
-            written = posix.fstat(stream.fileno()).st_mtime_ns
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        raw = posix.read(descriptor, _FACTS)
+        written = posix.fstat(descriptor).st_mtime_ns
+    finally:
+        posix.close(descriptor)
     try:
         facts = jsontext.load_object(raw)
     except Corrupt:
