@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tiffin.errors import Conflict
 from tiffin.keeper import client, frames
 from tiffin.keeper.request import StartRequest
-from tiffin.keeper.spawn import spawn
+from tiffin.keeper.zygote import Zygote
 from tiffin.runtime import bundle, capabilities, oci, seccomp, specgen
 from tiffin.runtime.machine import Machine
 from tiffin.runtime.security import parse
@@ -159,7 +159,8 @@ class Box:
 
     def start(self, *args: str, **options: Any) -> Connection:
         """Start a program and return the attached connection."""
-        return client.start(spawn(), self.request(*args, **options))
+        with Zygote() as zygote:
+            return client.start(zygote.take(), self.request(*args, **options))
 
     def run(self, *args: str, **options: Any) -> tuple[bytes, bytes, int]:
         """Run a program to its end; return output, errors and exit code."""

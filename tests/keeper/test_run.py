@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.keeper.parts import BOTH, collect, expect, read_until
-from tiffin.keeper import frames
+from tiffin.keeper import client, frames
 from tiffin.runtime.user import User
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.state import ContainerState
@@ -232,12 +232,26 @@ def test_a_long_path_works(make_box: Callable[[str], Box], tmp_path: object) -> 
 
 
 def test_the_starter_who_leaves_early_leaves_nothing(crun_box: Box) -> None:
-    """A keeper whose command ends without a request ends too."""
-    from tiffin.keeper.spawn import spawn
+    """A keeper whose command ends without a request ends too, and so does the zygote that made it."""
+    from tiffin.keeper.zygote import Zygote
 
-    channel = spawn()
-    channel.close()
+    with Zygote() as zygote:
+        zygote.take().close()
+        kept = zygote.take()  # made after the other: when it answers, that one had its chance
+        with client.start(kept, crun_box.request("true")) as connection:
+            assert collect(connection) == (b"", b"", 0)
     assert not os.path.exists(crun_box.live)
+
+
+def test_keepers_of_one_zygote_are_independent(crun_box: Box) -> None:
+    """A keeper goes on when the zygote that made it has ended."""
+    from tiffin.keeper.zygote import Zygote
+
+    zygote = Zygote()
+    channel = zygote.take()
+    zygote.close()
+    with client.start(channel, crun_box.request("sh", "-c", "echo still here")) as connection:
+        assert collect(connection) == (b"still here\n", b"", 0)
 
 
 def test_attach_bits_choose_the_streams(crun_box: Box) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from tiffin.build import builder
+from tiffin.build.events import StepDone
 from tiffin.build.roles import BaseImage, Layer, RunResult
 from tiffin.engine.bundle import start_request
 from tiffin.engine.create import find_image
@@ -46,6 +47,13 @@ def build(
 ) -> Built:
     """Build an image and name it; see `Images.build`."""
     names = [_tag(tag) for tag in tags]  # before anything is built
+
+    def tell(event: BuildEvent) -> None:
+        if isinstance(event, StepDone) and not event.cached:
+            engine.keepers.prepare()  # what follows is not cached either: a RUN will want one
+        if progress is not None:
+            progress(event)
+
     return builder.build(
         engine.store,
         context,
@@ -55,7 +63,7 @@ def build(
         dockerfile=dockerfile,
         file=file,
         options=options,
-        progress=progress,
+        progress=tell,
     )
 
 

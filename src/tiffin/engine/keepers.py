@@ -1,4 +1,4 @@
-"""Where keepers come from: one that the command forked as its first act, then freshly spawned ones."""
+"""Where keepers come from: one that the command forked as its first act, then the zygote's."""
 
 from __future__ import annotations
 
@@ -6,25 +6,39 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from tiffin.keeper.zygote import Zygote
+
 
 class Keepers:
     """Hands out channels to keepers that wait for a request. Unused ones end when they are closed."""
 
     def __init__(self, first: _socket.socket | None = None) -> None:
         """`first` is the channel of a keeper that is there already (the command line's early fork)."""
-        self._first = first
+        self._waiting = [] if first is None else [first]
+        self._zygote: Zygote | None = None
 
     def take(self) -> _socket.socket:
         """Return the channel of a keeper that nobody else has."""
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        from tiffin.keeper.spawn import spawn
+        try:
+            return self._waiting.pop()
+        except IndexError:
+            return self._fresh()
 
-        return spawn()
+    def prepare(self) -> None:
+        """Have one ready that is probably needed soon, so that its start costs nobody time."""
+        if not self._waiting:
+            self._waiting.append(self._fresh())
+
+    def _fresh(self) -> _socket.socket:
+        if self._zygote is None:
+            from tiffin.keeper.zygote import Zygote
+
+            self._zygote = Zygote()
+        return self._zygote.take()
 
     def close(self) -> None:
-        """Send the unused keeper away."""
-        if self._first is not None:
-            self._first.close()
-            self._first = None
+        """Send unused keepers and the zygote away."""
+        while self._waiting:
+            self._waiting.pop().close()
+        if self._zygote is not None:
+            self._zygote.close()

@@ -23,16 +23,19 @@ def remove(engine: Engine, name: str, *, force: bool, prune: bool) -> list[Remov
     record = engine.store.images.resolve(name)
     reference = _as_name(record, name)
     if reference is None:
-        return _remove_by_id(engine, record, name, force=force, prune=prune)
-    others = [n for n in record.tags if n != str(reference)]
-    if not others and not force:
-        _refuse_if_used(engine, record, reference.familiar_name, only_running=False)
-    removed = [_untag(engine, record, str(reference))]
-    if not others:
-        removed += [_untag(engine, record, d) for d in record.digests if d != str(reference)]
-        if not _users(engine, record):
-            removed += _delete(engine, record, prune=prune)
-    return removed
+        _check_removable(engine, record, force=force)
+        names = [*record.tags, *record.digests]
+    else:
+        if not force and _is_single(record):
+            _refuse_untagging(engine, record, name)
+        names = _going_with(record, reference)
+    removed = [_untag(engine, record, n) for n in names]
+    if len(names) < len(record.tags) + len(record.digests):
+        return removed
+    users = [engine.store.containers.state(user.id) for user in _users(engine, record)]
+    if any(state.running for state in users) or (users and not force):
+        return removed  # it stays, without a name
+    return removed + _delete(engine, record, prune=prune, force=force)
 
 
 def _as_name(record: ImageRecord, name: str) -> Reference | None:
@@ -44,21 +47,33 @@ def _as_name(record: ImageRecord, name: str) -> Reference | None:
     return reference if str(reference) in {*record.tags, *record.digests} else None
 
 
-def _remove_by_id(
-    engine: Engine, record: ImageRecord, name: str, *, force: bool, prune: bool
-) -> list[Removed]:
-    repositories = {Reference.parse(tag).name for tag in record.tags}
-    if len(repositories) > 1 and not force:
+def _going_with(record: ImageRecord, reference: Reference) -> list[str]:
+    """Return what goes with a name: a repository's digests go with the last tag from it."""
+    names = [str(reference)]
+    if reference.digest or any(
+        Reference.parse(tag).name == reference.name for tag in record.tags if tag not in names
+    ):
+        return names
+    return names + [d for d in record.digests if Reference.parse(d).name == reference.name]
+
+
+def _is_single(record: ImageRecord) -> bool:
+    """Tell whether all names say the same: at most one tag, and digests of one repository, the tag's."""
+    repositories = {Reference.parse(name).name for name in (*record.tags, *record.digests)}
+    return len(record.tags) <= 1 and len(repositories) <= 1
+
+
+def _check_removable(engine: Engine, record: ImageRecord, *, force: bool) -> None:
+    _refuse_removal(engine, record, only_running=True)
+    if force:
+        return
+    if not _is_single(record):
         message = (
-            f"conflict: unable to delete {name} (must be forced) - "
+            f"conflict: unable to delete {short_id(record.id)} (must be forced) - "
             "image is referenced in multiple repositories"
         )
         raise Conflict(message, hint="remove its names one by one, or use -f")
-    _refuse_if_used(engine, record, name, only_running=force)
-    removed = [_untag(engine, record, n) for n in (*record.tags, *record.digests)]
-    if _users(engine, record):
-        return removed  # forced: a stopped container still holds the layers
-    return removed + _delete(engine, record, prune=prune)
+    _refuse_removal(engine, record, only_running=False)
 
 
 def _untag(engine: Engine, record: ImageRecord, name: str) -> Removed:
@@ -72,27 +87,37 @@ def _users(engine: Engine, record: ImageRecord) -> list[ContainerRecord]:
     return [engine.store.containers.get(container_id) for container_id in users]
 
 
-def _refuse_if_used(engine: Engine, record: ImageRecord, name: str, *, only_running: bool) -> None:
+def _refuse_removal(engine: Engine, record: ImageRecord, *, only_running: bool) -> None:
+    """Raise docker's Conflict if a container (running, or any) uses an image that an id names."""
     for container in _users(engine, record):
         running = engine.store.containers.state(container.id).running
         if only_running and not running:
             continue
-        how, what = ("cannot be forced", "running ") if running else ("must be forced", "stopped ")
-        by_id = name in record.id
+        how, what = ("cannot be forced", "running") if running else ("must be forced", "stopped")
         message = (
-            f"conflict: unable to delete {short_id(record.id) if by_id else name} ({how}) - "
-            f"image is being used by {what}container {container.id[:12]}"
-            if by_id
-            else f'conflict: unable to remove repository reference "{name}" (must force) - '
-            f"container {container.id[:12]} is using its referenced image {short_id(record.id)}"
+            f"conflict: unable to delete {short_id(record.id)} ({how}) - "
+            f"image is being used by {what} container {container.id[:12]}"
         )
         hint = f'container "{container.name}" uses it: remove that first'
-        raise Conflict(message, hint=hint if running else f"{hint}, or untag with -f")
+        raise Conflict(message, hint=hint if running else f"{hint}, or use -f")
 
 
-def _delete(engine: Engine, record: ImageRecord, *, prune: bool) -> list[Removed]:
-    """Remove an image without names, then sweep what nothing refers to any more."""
-    engine.store.images.remove(record.id)
+def _refuse_untagging(engine: Engine, record: ImageRecord, name: str) -> None:
+    """Raise docker's Conflict if a container uses an image that is about to lose its only name."""
+    for container in _users(engine, record):
+        message = (
+            f'conflict: unable to remove repository reference "{name}" (must force) - '
+            f"container {container.id[:12]} is using its referenced image {short_id(record.id)}"
+        )
+        raise Conflict(message, hint=f'container "{container.name}" uses it: remove that first, or use -f')
+
+
+def _delete(engine: Engine, record: ImageRecord, *, prune: bool, force: bool = False) -> list[Removed]:
+    """Remove an image without names, then sweep what nothing refers to any more.
+
+    With `force` stopped containers lose it: their layers stay, so that they can be started again.
+    """
+    engine.store.images.remove(record.id, force=force)
     engine.store.events.append("image", "delete", record.id, {})
     gone = [Removed(deleted=record.id)]
     if prune:

@@ -1,7 +1,7 @@
 """Starting a keeper by a fork that is the command's first act (1 ms).
 
 It then prepares itself while the command parses, opens the store and writes the bundle. Only a process
-without other threads may do this; the library uses `keeper.spawn`.
+without other threads may do this; the library uses `keeper.zygote`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The keeper: one process per running container, which owns its mounts, its stdio and its end.
 
-Both ways to start come here: `keep` in a fork of the command, `detach` in a new interpreter. A zygote
-could call `keep` in each of its forks. The order matters (each step hides behind the command's own
-work, or is needed by the next): session, cgroup, mount namespace; then the request; then overlay,
-runtime, socket; at the end exit record, X to everybody, delete, unmount.
+Both ways to start come here: `keep` in a fork of the command or of a `zygote`. The order matters (each
+step hides behind the command's own work, or is needed by the next): session, cgroup, mount namespace;
+then the request; then overlay, runtime, socket; at the end exit record, X to everybody, delete, unmount.
 """
 
 from __future__ import annotations
@@ -42,11 +41,25 @@ _REQUEST_LIMIT = 1 << 20
 _DESCRIPTORS_LIMIT = 16
 
 
-def detach(channel: int) -> NoReturn:
-    """Fork once more, so that nobody needs to wait for the keeper, and keep. Does not return."""
+def zygote(control: int) -> NoReturn:
+    """Fork a keeper for every channel that comes over a socket, until that closes. Does not return."""
     if os.fork():
-        os._exit(0)
-    keep(channel)
+        os._exit(0)  # the program that started us need not wait
+    os.setsid()
+    for number in (*_IGNORED, _signal.SIGCHLD):  # ended keepers leave no zombies
+        _signal.signal(number, _signal.SIG_IGN)
+    kernel.set_name("tiffin-zygote")
+    os.set_inheritable(control, False)  # noqa: FBT003 - the C module takes it by position
+    sock = _socket.socket(fileno=control)
+    while True:
+        packet, channels = _receive(sock)
+        if not packet:
+            os._exit(0)
+        for channel in channels:
+            if not os.fork():
+                _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+                keep(channel)
+            os.close(channel)
 
 
 def keep(channel: int) -> NoReturn:
