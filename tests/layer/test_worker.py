@@ -131,6 +131,7 @@ def test_nothing_is_imported_after_the_chroot(tmp_path: Path) -> None:
             )  # fmt: skip
         after = trace.read_text().partition("chroot(")[2].splitlines()[1:]
         opened = {line.split('"')[1] for line in after if "openat(" in line}
-        assert opened == {"first", "second"}
+        # The C library's allocator asks for this by itself when it gives a thread's memory back.
+        assert opened - {"/proc/sys/vm/overcommit_memory"} == {"first", "second"}
         for name in ("first", "second"):
             (tmp_path / "out" / name).unlink()
