@@ -13,9 +13,10 @@ from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
 from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.platform import Platform
+from tiffin.spec.value import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Progress
@@ -83,7 +84,7 @@ class Shelf:
         platform: str = "",
         config_type: str = mediatype.OCI_CONFIG,
         cut_layers: int = 0,
-        **config: Any,
+        config: Mapping[str, Any] = EMPTY,
     ) -> Descriptor:
         """Keep an image of tars (served gzipped) and return its manifest; `diff_ids` may lie."""
         wanted = Platform.parse(platform) if platform else Platform.here()
@@ -94,7 +95,7 @@ class Shelf:
             "architecture": wanted.architecture,
             "os": wanted.os,
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids or map(digests.of, layers))},
-            "config": config,
+            "config": dict(config),
         }
         raw = self.blob(json.dumps(body).encode(), config_type)
         manifest = {
@@ -104,6 +105,13 @@ class Shelf:
             "layers": described[: len(described) - cut_layers],
         }
         return self.document(manifest, mediatype.OCI_MANIFEST, tag)
+
+    def dress(self, tag: str, **fields: Any) -> None:
+        """Give the config of an image more fields (`created`, `history`...)."""
+        manifest = json.loads(self.blobs[self.tags[tag]])
+        config = json.loads(self.blobs[manifest["config"]["digest"]]) | fields
+        described = self.blob(json.dumps(config).encode(), manifest["config"]["mediaType"])
+        self.document(manifest | {"config": described.to_json()}, mediatype.OCI_MANIFEST, tag)
 
     def answer(self, asked: Asked) -> Reply:
         """Answer as a registry that only gives."""
