@@ -47,6 +47,7 @@ def start_request(
         bundle=folder,
         live=store.layout.live(record.id),
         state_path=f"{folder}/state",
+        lock=store.layout.keeper_lock(record.id),
         runtime=oci.prefix(runtime, store.layout.runtime_root),
         program=config.argv[0],
         base=mount.base,

@@ -31,7 +31,8 @@ def start(
         if record.id in store.containers.living():
             from tiffin.engine import lost
 
-            lost.settle(engine, record.id)
+            with store.containers.keeper_lock(record.id):  # its last keeper is still leaving
+                lost.settle(engine, record.id)
         bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
         request = start_request(engine, record, attach=bits, size=size)
         connection = launch(engine, request)

@@ -63,6 +63,10 @@ class Container:
             frames.VERB: self._verb,
             frames.ACKNOWLEDGE: self._acknowledge,
         }
+        # Held until everything is given back: who starts the container again waits for it.
+        self._lock = atomic.Lock(request.lock) if request.lock else None
+        if self._lock:
+            self._lock.__enter__()
         os.makedirs(request.live, 0o700, exist_ok=True)
         self._folder = os.open(request.live, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._facts = Facts(request.live, request.state_path)
@@ -250,6 +254,10 @@ class Container:
             _try(kernel.unmount, request.target)
         if self._recorded:
             _try(atomic.remove_tree, request.live)
+        if self._lock:
+            self._lock.remove()
+            self._lock.__exit__(None, None, None)
+            self._lock = None
 
     def _impatient(self) -> None:
         """Nobody has acknowledged in time: clean up without them."""

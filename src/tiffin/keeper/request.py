@@ -23,6 +23,7 @@ class StartRequest(Value):
     bundle: str
     live: str  # made by the keeper: socket, facts and pid files of the living
     state_path: str  # where the exit is recorded
+    lock: str = ""  # a lock file that is held until everything is given back
     runtime: tuple[str, ...]  # path of the OCI runtime and its global options
     program: str = ""  # process.args[0], for the sentence that says it could not be started
     # The overlay mount: lower directories in `overlay` are relative to `base`; target "" mounts nothing.

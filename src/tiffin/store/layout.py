@@ -105,6 +105,10 @@ class Layout(Value):
         """The state folder of the OCI runtime (`crun --root`)."""
         return f"{self.run}/crun"
 
+    def keeper_lock(self, container_id: str) -> str:
+        """What a container's keeper holds until it has given everything back."""
+        return f"{self.locks}/{container_id}.keeper"
+
     @property
     def locks(self) -> str:
         """One lock file per container whose state changes."""
