@@ -17,9 +17,12 @@ def forget(engine: Engine, container_id: str, connection: Connection) -> None:
 
     If we are killed before the acknowledgement, the keeper starts the command that does `cleanup`.
     """
+    containers = engine.store.containers
     try:
-        record = engine.store.containers.get(container_id)
-        engine.store.containers.forget(container_id)
+        with containers.lock(container_id) as lock:
+            record = containers.get(container_id)
+            containers.forget(container_id)
+            lock.remove()
     except NotFound:
         return  # another command was faster
     remove_anonymous(engine, record)

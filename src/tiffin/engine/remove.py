@@ -34,7 +34,7 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
         )
         raise Conflict(message)
     _end(engine, record)
-    with store.containers.lock(record.id):
+    with store.containers.lock(record.id) as lock:
         if store.containers.state(record.id).running:
             message = f'cannot remove container "{record.name}": it was started again meanwhile'
             raise Conflict(message)
@@ -44,6 +44,8 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
             store.containers.remove(record.id)
         except NotFound:
             return record.id  # another command was faster
+        finally:
+            lock.remove()
     if volumes or record.host.auto_remove:
         remove_anonymous(engine, record)
     store.events.append("container", "destroy", record.id, event_attributes(record))
