@@ -166,6 +166,7 @@ class _Runner:
     def _to_end(self, record: ContainerRecord, output: Output) -> int:
         attach = frames.STDOUT | frames.STDERR
         request = start_request(self._engine, record, attach=attach, size=(0, 0))
+        request = request.replace(bound=True, discard=(request.bundle,))
         numbers = {"stdout": 1, "stderr": 2}
         with launch(self._engine, request) as connection:
             try:
