@@ -219,12 +219,16 @@ class Builder:
         self, number: int, statement: Statement, stage: Stage, outcome: Outcome, seconds: float
     ) -> None:
         layer = outcome.layer
+        if layer is not None and not outcome.cached:
+            stage.changed = True
+        # What makes no layer has no result of its own to find again: it is as cached as what it stands on.
+        cached = outcome.cached and (layer is not None or not stage.changed)
         step = Step(
             number=number,
             text=statement.original,
             line=statement.line,
             stage=stage.label,
-            cached=outcome.cached,
+            cached=cached,
             seconds=seconds,
             size=layer.size if layer is not None else 0,
             layer=layer is not None,
@@ -250,7 +254,7 @@ class Builder:
             stage.inherit(self._stage(planned.base_stage))
             return Outcome()
         if planned.base == SCRATCH:
-            return Outcome()
+            return Outcome(cached=False)
         base = self._image(planned.base, planned.platform)
         stage.layers = base.layers
         stage.config = base.config.config

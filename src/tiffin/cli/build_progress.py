@@ -191,6 +191,8 @@ def cost(event: events.StepDone) -> str:
     """Return `cached`, or what the step took, what it added, and why it was not cached."""
     if event.cached:
         return "cached"
+    if not event.layer and not event.reason:
+        return ""  # it only says something about the image
     size = spaced(event.size) if event.layer else ""
     return f"{event.seconds:>5.1f}s {size:>8}  {event.reason}".rstrip()
 

@@ -49,7 +49,7 @@ def build(
     names = [_tag(tag) for tag in tags]  # before anything is built
 
     def tell(event: BuildEvent) -> None:
-        if isinstance(event, StepDone) and not event.cached:
+        if isinstance(event, StepDone) and event.layer and not event.cached:
             engine.keepers.prepare()  # what follows is not cached either: a RUN will want one
         if progress is not None:
             progress(event)

@@ -193,13 +193,13 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         text = f"{self.path}: {error}"
         if code == _sqlite3.SQLITE_FULL:
-            return StorageFull(text, hint="make room: `tiffin system prune` removes what nothing uses")
+            return StorageFull(text, hint=atomic.MAKE_ROOM)
         if code in {_sqlite3.SQLITE_READONLY, _sqlite3.SQLITE_IOERR}:
             return StorageFull(text, hint="the store must lie on a file system that can be written")
         if code == _sqlite3.SQLITE_BUSY:
             return Unavailable(text, hint="another tiffin process has held the store for a minute")
         if code in {_sqlite3.SQLITE_CORRUPT, _sqlite3.SQLITE_NOTADB}:
-            return Corrupt(text, hint="`tiffin system fsck` tells what can be saved")
+            return Corrupt(text, hint="`tiffin fsck` tells what can be saved")
         if code in {_sqlite3.SQLITE_CANTOPEN, _sqlite3.SQLITE_PERM}:
             return self._cannot_open(text)
         return Corrupt(text)
