@@ -180,10 +180,18 @@ def _show(error: Exception, spelled: str, session: Session) -> int:
         traceback.print_exc()
     if isinstance(error, TiffinError):
         return _show_known(error, spelled)
-    sys.stderr.write(f"tiffin: {error}\n")
+    sys.stderr.write(f"tiffin: {_sentence(error)}\n")
     if not isinstance(error, OSError):
         sys.stderr.write("this is a mistake in tiffin, please report it with the lines above\n")
     return 125 if spelled in _CREATING else 1
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error of the system as `PATH: no such file or directory`, others as they are."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        verb = "open " if isinstance(error, FileNotFoundError | PermissionError) else ""
+        return f"{verb}{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    return str(error)
 
 
 def _show_known(error: TiffinError, spelled: str) -> int:

@@ -43,7 +43,7 @@ def make(parsed: Parsed, session: Session, config: ContainerConfig) -> str:
     """Create the container and return its id; shared with `create`."""
     host = options.host(parsed)
     options.check_cidfile(host.container_id_file)
-    pulling = _Pulling(config.image, quiet=parsed.flag("quiet"))
+    pulling = _Pulling(quiet=parsed.flag("quiet"))
     try:
         created = session.engine.containers.create(
             config,
@@ -99,8 +99,7 @@ def forget(session: Session, container: str) -> None:
 class _Pulling:
     """Shows a pull on stderr; the display is made when the first word of one comes."""
 
-    def __init__(self, image: str, *, quiet: bool) -> None:
-        self._image = image
+    def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._display: Transfer | None = None
 
@@ -108,10 +107,7 @@ class _Pulling:
         """Show one piece of progress."""
         if self._display is None:
             from tiffin.cli.progress import Transfer
-            from tiffin.spec.reference import Reference
 
-            name = Reference.parse(self._image).tagged().familiar
-            sys.stderr.write(f"Unable to find image '{name}' locally\n")
             self._display = Transfer(sys.stderr, quiet=self._quiet)
         self._display(progress)
 
