@@ -45,8 +45,13 @@ def create(
     name = name.removeprefix("/")
     if name:
         check_name(name)  # before anything is fetched
+    check_config(config)
+    if platform:
+        Platform.parse(platform)
     warnings = check_host(host)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
+    if platform and not Platform.parse(platform).runs(image.platform):
+        raise _other_platform(config.image, image, platform)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
     container_id = engine.store.containers.new_id()
@@ -75,10 +80,27 @@ def create(
     return Created(id=container_id, warnings=tuple(warnings))
 
 
+def check_config(config: ContainerConfig) -> None:
+    """Raise InvalidArgument for what could only fail later: a signal that is none, a relative folder."""
+    if config.working_dir and not config.working_dir.startswith("/"):
+        message = f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        raise InvalidArgument(message)
+    if config.stop_signal:
+        from tiffin.spec import signals  # hardly anybody asks for one
+
+        signals.number(config.stop_signal)
+
+
 def check_host(host: HostConfig) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
     if host.memory and host.memory < _MINIMUM_MEMORY:
         message = "Minimum memory limit allowed is 6MB"
+        raise InvalidArgument(message)
+    if host.memory_swap > 0 and not host.memory:
+        message = "You should always set the Memory limit when using Memoryswap limit, see usage"
+        raise InvalidArgument(message)
+    if 0 < host.memory_swap < host.memory:
+        message = "Minimum memoryswap limit should be larger than memory limit, see usage"
         raise InvalidArgument(message)
     cpus = os.cpu_count() or 1
     if host.nano_cpus < 0 or host.nano_cpus > cpus * 10**9:
@@ -104,16 +126,25 @@ def find_image(
         engine.images.pull(name, platform=platform, progress=progress)
     try:
         image = engine.store.images.resolve(name)
-        if platform and image.platform != Platform.parse(platform):
-            found = f"image with reference {name} was found but its platform ({image.platform})"
-            raise NotFound(f"{found} does not match the specified platform ({platform})")
+        if platform and not Platform.parse(platform).runs(image.platform):
+            raise _other_platform(name, image, platform)
     except NotFound:
         if pull != "missing" or _is_id(name):
             raise
     else:
         return image
+    if progress is not None:
+        from tiffin.engine.progress import Progress
+
+        familiar = Reference.parse(name).tagged().familiar
+        progress(Progress(status=f"Unable to find image '{familiar}' locally"))
     engine.images.pull(name, platform=platform, progress=progress)
     return engine.store.images.resolve(name)
+
+
+def _other_platform(name: str, image: ImageRecord, platform: str) -> NotFound:
+    found = f"image with reference {name} was found but its platform ({image.platform})"
+    return NotFound(f"{found} does not match the specified platform ({platform})")
 
 
 def _is_id(name: str) -> bool:

@@ -47,7 +47,11 @@ def stop(engine: Engine, record: ContainerRecord, *, timeout: int | None, signal
 
 def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
     """Send one signal; for KILL also wait until the process is gone."""
-    wanted = _signal(signal)
+    try:
+        wanted = number(signal)
+    except InvalidArgument as error:
+        message = f"cannot kill container: {record.name}: {error.message}"
+        raise InvalidArgument(message, hint=error.hint) from error
     state = engine.store.containers.state(record.id)
     try:
         if not state.running:
@@ -64,14 +68,6 @@ def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
     engine.store.events.append(
         "container", "kill", record.id, {**event_attributes(record), "signal": str(wanted)}
     )
-
-
-def _signal(text: str) -> int:
-    try:
-        return number(text)
-    except InvalidArgument as error:
-        message = f"invalid signal: {text}"
-        raise InvalidArgument(message) from error
 
 
 def wait(store: Store, record: ContainerRecord) -> int:
