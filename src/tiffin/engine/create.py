@@ -39,7 +39,10 @@ def create(
     pull: str,
     progress: Callable[[Any], None] | None,
 ) -> Created:
-    """Make the record first (it reserves the name), then what lies on disk; undo both if that fails."""
+    """Make the folder, then the record, which reserves the name; undo both if that fails.
+
+    In this order a kill leaves a folder that gc knows by its owner, never a record without its folder.
+    """
     from tiffin.engine.containers import Created
 
     name = name.removeprefix("/")
@@ -69,9 +72,13 @@ def create(
         host=host,
         mounts=tuple(point.to_json() for point in points),
     )
-    record = engine.store.containers.create(record)
     try:
         engine.store.snapshots.prepare(container_id, image.layers)
+        record = engine.store.containers.create(record)
+    except BaseException:
+        engine.store.snapshots.remove(container_id)
+        raise
+    try:
         _fill_volumes(engine, record, wanted, points)
     except BaseException:
         engine.store.containers.remove(container_id)
