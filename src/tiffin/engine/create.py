@@ -8,6 +8,8 @@ from tiffin.engine import mounts
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.runtime import limits
+from tiffin.runtime.machine import Machine
 from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
 
-_MINIMUM_MEMORY = 6 * 1024 * 1024
 _PULLS = ("always", "missing", "never")
 
 
@@ -100,26 +101,14 @@ def check_config(config: ContainerConfig) -> None:
 
 def check_host(host: HostConfig) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
-    if host.memory and host.memory < _MINIMUM_MEMORY:
-        message = "Minimum memory limit allowed is 6MB"
-        raise InvalidArgument(message)
-    if host.memory_swap > 0 and not host.memory:
-        message = "You should always set the Memory limit when using Memoryswap limit, see usage"
-        raise InvalidArgument(message)
-    if 0 < host.memory_swap < host.memory:
-        message = "Minimum memoryswap limit should be larger than memory limit, see usage"
-        raise InvalidArgument(message)
-    cpus = os.cpu_count() or 1
-    if host.nano_cpus < 0 or host.nano_cpus > cpus * 10**9:
-        message = f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        raise InvalidArgument(message)
+    warnings = limits.check(host, Machine.here())
     if host.network_mode not in {"default", "none", "host"}:
         message = f"network {host.network_mode} not found"
         raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
     if host.auto_remove and host.restart_policy.name not in {"", "no"}:
         message = "can't create 'AutoRemove' container with restart policy"
         raise InvalidArgument(message)
-    return []
+    return warnings
 
 
 def find_image(
