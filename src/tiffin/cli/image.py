@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
     from tiffin.engine.image_views import HistoryView
-    from tiffin.engine.images import Images
 
 _PLATFORM = "refused: an image is kept for one platform"
 _HISTORY = {
@@ -94,40 +93,11 @@ def _history_fields(*, whole: bool, human: bool) -> dict[str, Callable[[HistoryV
 
 def save(parsed: Parsed, session: Session) -> int:
     """Write images as a tar to a file or stdout; a file that could not be finished stays as it was."""
-    path = parsed.text("output")
+    from tiffin.cli import outfile
+
     images = session.engine.images
-    if not path:
-        if os.isatty(1):
-            raise InvalidArgument("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        images.save(parsed.arguments, sys.stdout.buffer)
-        return 0
-    if os.path.isdir(path):
-        raise InvalidArgument(f"failed to save image: invalid output path: {path} is a directory")
-    if os.path.lexists(path) and not os.path.isfile(path):
-        with open(path, "wb") as stream:  # a device or a pipe
-            images.save(parsed.arguments, stream)
-        return 0
-    _save_whole(images, parsed.arguments, path)
+    outfile.write(parsed.text("output"), "save image", lambda out: images.save(parsed.arguments, out))
     return 0
-
-
-def _save_whole(images: Images, names: list[str], path: str) -> None:
-    """Write a file that is either whole or, if the save fails, what it was before."""
-    from tiffin.store import atomic
-
-    path = os.path.realpath(path)
-    temporary = atomic.temporary_name(path)
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
-            images.save(names, stream)
-        atomic.replace(temporary, path)
-    except BaseException as error:
-        atomic.remove_file(temporary)
-        folder = os.path.dirname(path)
-        if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
-            message = f'failed to save image: invalid output path: directory "{folder}" does not exist'
-            raise InvalidArgument(message) from error
-        raise
 
 
 def load(parsed: Parsed, session: Session) -> int:

@@ -7,16 +7,15 @@ import os
 from tiffin.build import builder
 from tiffin.build.events import StepDone
 from tiffin.build.roles import BaseImage, Layer, RunResult
+from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.bundle import start_request
 from tiffin.engine.create import find_image
 from tiffin.engine.start import launch, until_closed
 from tiffin.engine.streams import communicate
 from tiffin.errors import InvalidArgument, Unavailable
 from tiffin.keeper import frames
-from tiffin.spec import clock, mediatype
+from tiffin.spec import clock
 from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
-from tiffin.spec.descriptor import Descriptor
-from tiffin.spec.manifest import Manifest
 from tiffin.spec.mount import Mount
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
@@ -192,21 +191,8 @@ class _Exporter:
     def export(self, config: ImageConfig, layers: tuple[Layer, ...]) -> str:
         """Commit and return the image id. Built layers stay uncompressed until a push wants them."""
         store = self._engine.store
-        described = store.content.put_bytes(config.raw, mediatype.OCI_CONFIG)
-        manifest = Manifest.build(described, [self._descriptor(layer) for layer in layers])
-        descriptor = store.content.put_bytes(manifest.raw, manifest.media_type)
-        record = store.images.commit(
-            config=config,
-            manifest=descriptor,
-            top=descriptor,
-            size=sum(layer.size for layer in layers),
-            tags=self._names,
-        )
+        descriptors = [layer.blob or built_layer(store, layer.diff_id, layer.chain_id) for layer in layers]
+        size = sum(layer.size for layer in layers)
+        record = assemble(store, config, descriptors, size=size, tags=self._names)
         store.events.append("image", "build", record.id, {"name": record.id})
         return record.id
-
-    def _descriptor(self, layer: Layer) -> Descriptor:
-        if layer.blob is not None:
-            return layer.blob
-        size = self._engine.store.snapshots.tar_size(layer.chain_id)
-        return Descriptor(media_type=mediatype.OCI_LAYER, digest=layer.diff_id, size=size)

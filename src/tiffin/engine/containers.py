@@ -10,8 +10,9 @@ from tiffin.spec.value import EMPTY, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
+    from tiffin.engine.commit import CommitRequest
     from tiffin.engine.engine import Engine
     from tiffin.engine.exec import ExecRequest
     from tiffin.engine.filters import Filters
@@ -224,6 +225,18 @@ class Containers:
         from tiffin.engine.exec import execute
 
         return execute(self._engine, self.get(name), request)
+
+    def export(self, name: str, out: BinaryIO) -> None:
+        """Write a container's file system as a tar; it may run meanwhile."""
+        from tiffin.engine.export import export
+
+        export(self._engine, self.get(name), out)
+
+    def commit(self, name: str, request: CommitRequest) -> str:
+        """Make an image of what a container wrote over its image; return the image's id."""
+        from tiffin.engine.commit import commit
+
+        return commit(self._engine, self.get(name), request)
 
     def forget(self, container_id: str, connection: Connection) -> None:
         """Remove an ended `--rm` container whose exit came over this connection; its keeper helps."""

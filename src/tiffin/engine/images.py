@@ -182,6 +182,22 @@ class Images:
 
         return tuple(load(self._engine, stream, report=progress))
 
+    def import_tar(
+        self,
+        stream: BinaryIO,
+        *,
+        name: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str = "",
+    ) -> str:
+        """Make an image of a tar of files and return its id; `changes` are instructions for its config."""
+        from tiffin.engine.importing import import_image
+
+        return import_image(
+            self._engine, stream, name=name, changes=changes, message=message, platform=platform
+        )
+
     def build(
         self,
         context: str | BinaryIO | None = None,

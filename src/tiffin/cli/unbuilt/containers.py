@@ -7,25 +7,6 @@ from tiffin.cli.command import TABLE_FORMAT, Command
 NOT_BUILT = "refused: not built yet"
 
 # fmt: off
-COMMIT = Command(
-    spellings=("container commit", "commit"),
-    usage="[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-    short="Create a new image from a container's changes",
-    minimum=1,
-    maximum=2,
-    flags=(
-        (
-            "author", "a", "string",
-            'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")',
-            "", NOT_BUILT,
-        ),
-        ("change", "c", "list", "Apply Dockerfile instruction to the created image", "", NOT_BUILT),
-        ("message", "m", "string", "Commit message", "", NOT_BUILT),
-        ("pause", "p", "bool", "Pause container during commit", "true", NOT_BUILT),
-    ),
-    status=NOT_BUILT,
-)
-
 CP = Command(
     spellings=("container cp", "cp"),
     usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\ttiffin cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
@@ -61,18 +42,6 @@ DIFF = Command(
     short="Inspect changes to files or directories on a container's filesystem",
     minimum=1,
     maximum=1,
-    status=NOT_BUILT,
-)
-
-EXPORT = Command(
-    spellings=("container export", "export"),
-    usage="[OPTIONS] CONTAINER",
-    short="Export a container's filesystem as a tar archive",
-    minimum=1,
-    maximum=1,
-    flags=(
-        ("output", "o", "string", "Write to a file, instead of STDOUT", "", NOT_BUILT),
-    ),
     status=NOT_BUILT,
 )
 
