@@ -126,6 +126,10 @@ def prune(parsed: Parsed, session: Session) -> int:
     from tiffin.cli import confirm
 
     every = parsed.flag("all")
+    if parsed.flag("dry-run"):
+        from tiffin.cli import doomed
+
+        return doomed.show(session.engine.images.plan_prune(all=every, filters=parsed.filters()))
     what = "images without at least one container associated to them" if every else "dangling images"
     if not parsed.flag("force") and not confirm.ask(f"WARNING! This will remove all {what}."):
         return 0
@@ -242,6 +246,7 @@ IMAGE_PRUNE = Command(
     maximum=0,
     flags=(
         ("all", "a", "bool", "Remove all unused images, not just dangling ones", "", DONE),
+        ("dry-run", "", "bool", "Only show what would be removed", "", DONE),
         ("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")', "", DONE),
         ("force", "f", "bool", "Do not prompt for confirmation", "", DONE),
     ),

@@ -97,6 +97,7 @@ class _Images:
             pull="always" if pull else "missing",
             progress=note,
         )
+        store.images.touch(record.id)
         manifest, config = store.images.manifest(record), store.images.config(record)
         layers = []
         for diff_id, chain_id, descriptor in zip(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tiffin.engine.exec import ExecRequest
     from tiffin.engine.filters import Filters
     from tiffin.engine.logs import LogEntry
+    from tiffin.engine.prune import Plan
     from tiffin.engine.views import ContainerView
     from tiffin.keeper.client import Connection
     from tiffin.spec.container import ContainerConfig
@@ -187,12 +188,22 @@ class Containers:
 
         return remove(self._engine, self.get(name), force=force, volumes=volumes)
 
-    def prune(self, *, filters: Filters = EMPTY) -> Pruned:
-        """Remove all containers that do not run."""
-        from tiffin.engine.remove import prune
+    def plan_prune(self, *, filters: Filters = EMPTY) -> Plan:
+        """Return what a prune would remove: the containers that do not run."""
+        from tiffin.engine.prune import Planner
 
-        removed, reclaimed = prune(self._engine, filters)
-        return Pruned(removed=removed, reclaimed=reclaimed)
+        planner = Planner(self._engine)
+        planner.containers(filters)
+        return planner.plan()
+
+    def prune(self, *, filters: Filters = EMPTY, plan: Plan | None = None) -> Pruned:
+        """Remove all containers that do not run, or those of a plan that did not run since."""
+        from tiffin.engine.prune import carry_out
+        from tiffin.store.usage import CONTAINER
+
+        carried = carry_out(self._engine, plan or self.plan_prune(filters=filters))
+        removed = tuple(item.id for item in carried.of(CONTAINER))
+        return Pruned(removed=removed, reclaimed=carried.reclaimed)
 
     def logs(
         self,

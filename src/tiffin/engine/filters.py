@@ -34,7 +34,7 @@ CONTAINER_KEYS = frozenset(
     ]
 )
 IMAGE_KEYS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
-PRUNE_KEYS = frozenset(["dangling", "label", "label!", "until"])
+PRUNE_KEYS = frozenset(["dangling", "label", "label!", "until", "unused-for"])
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
@@ -83,6 +83,18 @@ def moment(text: str, now_ns: int) -> int:
     raise InvalidArgument(
         message, hint="write 2026-01-31T10:00:00Z, seconds since 1970, or a duration such as 24h"
     )
+
+
+def span(text: str) -> int:
+    """Read a length of time: a Go duration, or days and weeks such as `14d`, `2w`. Nanoseconds."""
+    days = {"d": 1, "w": 7}.get(text[-1:], 0)
+    if days and text[:-1].isascii() and text[:-1].isdigit():
+        return int(text[:-1]) * days * 24 * _UNITS["h"]
+    found = _duration(text)
+    if found is None:
+        message = f"invalid length of time: {text!r}"
+        raise InvalidArgument(message, hint="write 14d, 2w, 12h or 30m")
+    return found
 
 
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}

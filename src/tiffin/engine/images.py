@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.progress import Report
+    from tiffin.engine.prune import Doomed, Plan
     from tiffin.engine.pull import Pulled
     from tiffin.engine.push import Pushed
     from tiffin.store.images import ImageRecord
@@ -34,6 +35,15 @@ class ImagesPruned(Value):
 
     removed: tuple[Removed, ...]
     reclaimed: int
+
+
+def removed_lines(items: Sequence[Doomed]) -> tuple[Removed, ...]:
+    """Return docker's lines for images that a prune took: each name, then the id."""
+    lines: list[Removed] = []
+    for item in items:
+        lines += [Removed(untagged=familiar(name)) for name in item.names]
+        lines.append(Removed(deleted=item.id))
+    return tuple(lines)
 
 
 class Images:
@@ -132,12 +142,24 @@ class Images:
 
         return tuple(remove(self._engine, name, force=force, prune=prune))
 
-    def prune(self, *, all: bool = False, filters: Filters = EMPTY) -> ImagesPruned:
-        """Remove untagged images, or `all` that no container uses."""
-        from tiffin.engine.rmi import prune
+    def plan_prune(self, *, all: bool = False, filters: Filters = EMPTY) -> Plan:
+        """Return what a prune would remove: untagged images, or `all` that no container uses."""
+        from tiffin.engine.prune import Planner
 
-        removed, reclaimed = prune(self._engine, every=all, filters=filters)
-        return ImagesPruned(removed=tuple(removed), reclaimed=reclaimed)
+        planner = Planner(self._engine)
+        planner.images(every=all, filters=filters)
+        return planner.plan()
+
+    def prune(self, *, all: bool = False, filters: Filters = EMPTY, plan: Plan | None = None) -> ImagesPruned:
+        """Remove untagged images, or `all` that no container uses, or what a plan lists.
+
+        What came into use after the plan was made stays.
+        """
+        from tiffin.engine.prune import carry_out
+        from tiffin.store.usage import IMAGE
+
+        carried = carry_out(self._engine, plan or self.plan_prune(all=all, filters=filters))
+        return ImagesPruned(removed=removed_lines(carried.of(IMAGE)), reclaimed=carried.reclaimed)
 
     def pull(self, name: str, *, platform: str = "", progress: Report | None = None) -> Pulled:
         """Fetch an image from its registry."""

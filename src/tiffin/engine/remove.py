@@ -1,23 +1,16 @@
-"""rm, prune, and the cleanup that a keeper asks for when nobody else is there to do it."""
+"""rm, and the cleanup that a keeper asks for when nobody else is there to do it."""
 
 from __future__ import annotations
 
-import time
-
-from tiffin.engine import filters as filtering
 from tiffin.engine import lost
 from tiffin.engine.forget import remove_anonymous
 from tiffin.engine.start import connect, until_closed
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, NotFound, Unavailable
-from tiffin.spec import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tiffin.engine.engine import Engine
-    from tiffin.engine.filters import Filters
     from tiffin.store.containers import ContainerRecord
 
 
@@ -77,32 +70,3 @@ def cleanup(engine: Engine, container_id: str) -> None:
         return
     if record.host.auto_remove and not engine.store.containers.state(record.id).running:
         remove(engine, record, force=False, volumes=True)
-
-
-def prune(engine: Engine, filters: Filters) -> tuple[tuple[str, ...], int]:
-    """Remove what does not run and passes the filters; return ids and bytes."""
-    filtering.check(filters, frozenset({"label", "label!", "until"}))
-    store = engine.store
-    removed: list[str] = []
-    reclaimed = 0
-    for record in store.containers.list():
-        running = store.containers.state(record.id).running
-        if running or not _prunable(record.config.labels, record.created, filters):
-            continue
-        size = store.snapshots.usage(record.id)
-        try:
-            remove(engine, record, force=False, volumes=False)
-        except (Conflict, NotFound):
-            continue  # it was started, or removed, meanwhile
-        removed.append(record.id)
-        reclaimed += size
-    return tuple(removed), reclaimed
-
-
-def _prunable(labels: Mapping[str, str], created: str, filters: Filters) -> bool:
-    if not filtering.labels_match(labels, filters.get("label", ())):
-        return False
-    if any(filtering.labels_match(labels, [text]) for text in filters.get("label!", ())):
-        return False
-    limits = [filtering.moment(text, time.time_ns()) for text in filters.get("until", ())]
-    return not limits or clock.to_ns(created) < min(limits)

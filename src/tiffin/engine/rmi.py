@@ -1,19 +1,15 @@
-"""rmi and image prune: names first; an image goes with its last name, unless a container holds it."""
+"""rmi: names first; an image goes with its last name, unless a container holds it."""
 
 from __future__ import annotations
 
-import time
-
-from tiffin.engine import filters as filtering
-from tiffin.engine.image_views import familiar, image_view, short_id
+from tiffin.engine.image_views import familiar, short_id
 from tiffin.engine.images import Removed
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, InvalidArgument
 from tiffin.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
-    from tiffin.engine.filters import Filters
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.images import ImageRecord
 
@@ -130,31 +126,3 @@ def sweep(engine: Engine) -> int:
     from tiffin.store import gc
 
     return sum(item.size for item in gc.sweep(engine.store))
-
-
-def prune(engine: Engine, *, every: bool, filters: Filters) -> tuple[list[Removed], int]:
-    """Remove dangling images, or with `every` all that no container uses."""
-    filtering.check(filters, filtering.PRUNE_KEYS)
-    for value in filters.get("dangling", ()):
-        every = every or not filtering.boolean(value, "dangling")
-    store = engine.store
-    used = {container.image_id for container in store.containers.list()}
-    limits = [filtering.moment(text, time.time_ns()) for text in filters.get("until", ())]
-    removed: list[Removed] = []
-    for record in store.images.list():
-        if record.id in used or (record.tags and not every):
-            continue
-        labels = store.images.config(record).config.labels
-        view = image_view(record, labels=labels)
-        if limits and filtering.created_ns(view) >= min(limits):
-            continue
-        if not filtering.labels_match(labels, filters.get("label", ())):
-            continue
-        if any(filtering.labels_match(labels, [text]) for text in filters.get("label!", ())):
-            continue
-        try:
-            removed += [_untag(engine, record, n) for n in (*record.tags, *record.digests)]
-            removed += _delete(engine, record, prune=False)
-        except NotFound:
-            continue  # another command was faster
-    return removed, sweep(engine)

@@ -6,13 +6,17 @@ import os
 
 import tiffin
 from tiffin.errors import NotFound
+from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from tiffin.engine.df import DiskUsage
     from tiffin.engine.engine import Engine
+    from tiffin.engine.filters import Filters
+    from tiffin.engine.prune import Carried, Plan
     from tiffin.store.fsck import Finding
 
 API_VERSION = "1.50"
@@ -105,17 +109,49 @@ class System:
 
         return fsck.check(self._store, repair=repair)
 
-    def prune_build_cache(self, *, all: bool = False) -> int:
-        """Forget build steps' results that no image uses (`all`: every one); return bytes freed."""
-        from tiffin.engine.rmi import sweep
+    def plan_prune_build_cache(
+        self, *, all: bool = False, filters: Filters = EMPTY, keep_bytes: int = 0
+    ) -> Plan:
+        """Return which build steps' results a prune would forget: those no image has, or `all`.
 
-        cache = self._store.buildcache
-        if all:
-            cache.prune()
-        else:
-            in_images = {chain for record in self._store.images.list() for chain in record.layers}
-            cache.forget(s.key for s in cache.list() if s.result.get("chain_id") not in in_images)
-        return sweep(self._engine)
+        With `keep_bytes` the longest unused go until the cache is no larger than that.
+        """
+        from tiffin.engine.prune import Planner
+
+        planner = Planner(self._engine)
+        planner.steps(every=all, filters=filters, keep=keep_bytes)
+        return planner.plan()
+
+    def prune_build_cache(
+        self,
+        *,
+        all: bool = False,
+        filters: Filters = EMPTY,
+        keep_bytes: int = 0,
+        plan: Plan | None = None,
+    ) -> int:
+        """Forget results of build steps (or those of a plan, unless used since); return bytes freed."""
+        return self.prune(
+            plan or self.plan_prune_build_cache(all=all, filters=filters, keep_bytes=keep_bytes)
+        ).reclaimed
+
+    def plan_prune(self, *, all: bool = False, volumes: bool = False, filters: Filters = EMPTY) -> Plan:
+        """Return what a prune of everything would remove: containers, `volumes`, images, build cache."""
+        from tiffin.engine.prune import system
+
+        return system(self._engine, every=all, volumes=volumes, filters=filters)
+
+    def prune(self, plan: Plan) -> Carried:
+        """Remove what a plan of any kind lists, less what came into use since it was made."""
+        from tiffin.engine.prune import carry_out
+
+        return carry_out(self._engine, plan)
+
+    def df(self) -> DiskUsage:
+        """Return what takes how much of the disk, and how much of it could go."""
+        from tiffin.engine.df import disk_usage
+
+        return disk_usage(self._engine)
 
     def login(self, server: str, username: str, password: str) -> str:
         """Check credentials with a registry and keep them; return where they are kept.

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from tiffin.spec.value import EMPTY
+from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiffin.engine.engine import Engine
+    from tiffin.engine.filters import Filters
+    from tiffin.engine.prune import Plan
     from tiffin.store.volumes import VolumeRecord
+
+
+class VolumesPruned(Value):
+    """What a prune removed (names), and how many bytes that freed."""
+
+    removed: tuple[str, ...]
+    reclaimed: int
 
 
 class Volumes:
@@ -17,6 +26,7 @@ class Volumes:
 
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine."""
+        self._engine = engine
         self._store = engine.store
 
     def create(self, name: str = "", *, labels: Mapping[str, str] = EMPTY) -> VolumeRecord:
@@ -34,3 +44,21 @@ class Volumes:
     def remove(self, name: str) -> None:
         """Remove one and its files; raises Conflict while a container uses it."""
         self._store.volumes.remove(name)
+
+    def plan_prune(self, *, all: bool = False, filters: Filters = EMPTY) -> Plan:
+        """Return what a prune would remove: anonymous volumes that no container has, or `all` such."""
+        from tiffin.engine.prune import Planner
+
+        planner = Planner(self._engine)
+        planner.volumes(every=all, filters=filters)
+        return planner.plan()
+
+    def prune(
+        self, *, all: bool = False, filters: Filters = EMPTY, plan: Plan | None = None
+    ) -> VolumesPruned:
+        """Remove anonymous volumes that no container has, or `all` such, or those of a plan."""
+        from tiffin.engine.prune import VOLUME, carry_out
+
+        carried = carry_out(self._engine, plan or self.plan_prune(all=all, filters=filters))
+        removed = tuple(item.id for item in carried.of(VOLUME))
+        return VolumesPruned(removed=removed, reclaimed=carried.reclaimed)

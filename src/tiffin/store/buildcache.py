@@ -90,6 +90,15 @@ class BuildCache:
         with self._database.transaction():
             self._database.execute_many("DELETE FROM steps WHERE key=?", [(key,) for key in keys])
 
+    def forget_unused(self, key: str, last_used: int) -> bool:
+        """Forget a step unless it was used after that moment (ns); tell whether it went."""
+        changed = self._database.execute("DELETE FROM steps WHERE key=? AND last_used<=?", (key, last_used))
+        return bool(changed)
+
+    def forget_memos(self, unused_since: int) -> None:
+        """Forget memos that were last written before a moment (ns); they only save time and explain."""
+        self._database.execute("DELETE FROM memos WHERE last_used<?", (unused_since,))
+
     def recall(self, key: str) -> bytes | None:
         """Return a memo (for example the known digests of a context's files)."""
         row = self._database.one("SELECT value FROM memos WHERE key=?", (key,))

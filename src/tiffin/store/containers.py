@@ -210,6 +210,10 @@ class Containers:
         """Forget a container only: somebody else removes its folder. Raises NotFound."""
         self._snapshots().claim(container_id)
         with self._database.transaction():
+            self._database.execute(  # an image is in use for as long as it has containers
+                "UPDATE images SET last_used=? WHERE id=(SELECT image FROM containers WHERE id=?)",
+                (now_ns(), container_id),
+            )
             if not self._database.execute("DELETE FROM containers WHERE id=?", (container_id,)):
                 raise no_such_container(container_id)
             self._database.execute("DELETE FROM volume_uses WHERE container=?", (container_id,))

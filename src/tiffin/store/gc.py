@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tiffin.store.store import Store
 
-_DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
+DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
 _LONG_AGO_NS = 3600 * 1_000_000_000
 """Temporary files that name no owner are left alone for this long: somebody may be writing them."""
 
@@ -47,7 +47,7 @@ class Removable(Value):
 
 def plan(store: Store) -> tuple[Removable, ...]:
     """Return what a sweep would remove now, changing nothing."""
-    known = _image_blobs(store, {})
+    known = image_blobs(store, {})
     with store.database.transaction():
         layers, blobs, oldest = _unreferenced(store, known)
     gone = {item.key for item in (*layers, *blobs)}
@@ -63,7 +63,7 @@ def sweep(store: Store) -> tuple[Removable, ...]:
         with store.database.transaction():
             oldest, dead = store.leases.living()[1], store.leases.dead()
         removed = [item for item in _scratch(store, oldest) if _remove_scratch(item)]
-        known = _image_blobs(store, {})
+        known = image_blobs(store, {})
         with store.database.transaction():
             layers, blobs, _ = _unreferenced(store, known)
             for item in layers:
@@ -88,7 +88,7 @@ def _unreferenced(store: Store, known: dict[str, set[str]]) -> tuple[list[Remova
     """Return layers and blobs that may go, and when the oldest living lease began; in a transaction."""
     query, layout = store.database.query, store.layout
     held, oldest = store.leases.living()
-    referred = held.union(_referred(store), *_image_blobs(store, known).values())
+    referred = held.union(_referred(store), *image_blobs(store, known).values())
     rows = query("SELECT chain_id, parent, diff_id, size, created FROM layers")
     parents = {row[0]: row[1] for row in rows}
     kept: set[str] = set()
@@ -122,11 +122,11 @@ def _referred(store: Store) -> set[str]:
     for (layers,) in query("SELECT layers FROM containers"):
         found.update(layers.split("\n"))
     for (result,) in query("SELECT result FROM steps"):
-        found.update(_DIGEST.findall(result))
+        found.update(DIGEST.findall(result))
     return found
 
 
-def _image_blobs(store: Store, known: dict[str, set[str]]) -> dict[str, set[str]]:
+def image_blobs(store: Store, known: dict[str, set[str]]) -> dict[str, set[str]]:
     """Return, by descriptor text, the digests that images' manifests and indexes reach.
 
     `known` are answers of an earlier call: blobs do not change, so a transaction reads only new ones.

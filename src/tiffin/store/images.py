@@ -270,18 +270,33 @@ class Images:
         consist of is kept for them.)
         """
         with self._changing():
-            record = self.get(image_id)
-            users = self.users(image_id)
-            if users and not force:
-                message = (
-                    f"conflict: unable to delete {digests.short(image_id)} (must be forced) - "
-                    f"image is being used by stopped container {users[0][:12]}"
-                )
-                raise Conflict(message, hint=f"remove it first: tiffin rm {users[0][:12]}")
-            self._database.execute("DELETE FROM names WHERE image=?", (image_id,))
-            self._database.execute("DELETE FROM digests WHERE image=?", (image_id,))
-            self._database.execute("DELETE FROM images WHERE id=?", (image_id,))
-            return record
+            return self._remove(image_id, force=force)
+
+    def _remove(self, image_id: str, *, force: bool) -> ImageRecord:
+        record = self.get(image_id)
+        users = self.users(image_id)
+        if users and not force:
+            message = (
+                f"conflict: unable to delete {digests.short(image_id)} (must be forced) - "
+                f"image is being used by stopped container {users[0][:12]}"
+            )
+            raise Conflict(message, hint=f"remove it first: tiffin rm {users[0][:12]}")
+        self._database.execute("DELETE FROM names WHERE image=?", (image_id,))
+        self._database.execute("DELETE FROM digests WHERE image=?", (image_id,))
+        self._database.execute("DELETE FROM images WHERE id=?", (image_id,))
+        return record
+
+    def remove_if(self, image_id: str, still: Callable[[ImageRecord], bool]) -> ImageRecord:
+        """Forget an image that no container uses and that `still` is as it was; else raise Conflict."""
+        with self._changing():
+            if not still(self.get(image_id)):
+                message = f"image {digests.short(image_id)} was used or named meanwhile"
+                raise Conflict(message)
+            return self._remove(image_id, force=False)
+
+    def touch(self, image_id: str) -> None:
+        """Note that an image is used now."""
+        self._database.execute("UPDATE images SET last_used=? WHERE id=?", (time.time_ns(), image_id))
 
     def _changing(self) -> Any:
         return self._database.durable() if self._durable else self._database.transaction()

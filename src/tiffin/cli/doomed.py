@@ -1,0 +1,48 @@
+"""What a `--dry-run` shows: each thing that would go, its bytes, when it was last used, why it goes."""
+
+from __future__ import annotations
+
+import sys
+
+from tiffin.cli import format as formats
+from tiffin.spec import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.engine.prune import Doomed, Plan
+
+_KINDS = {
+    "container": ("container", "containers"),
+    "volume": ("volume", "volumes"),
+    "image": ("image", "images"),
+    "step": ("build step", "build steps"),
+    "leftover": ("leftover", "leftovers"),
+}
+FLAG = ("dry-run", "", "bool", "Only show what would be removed", "", "done")
+
+
+def show(plan: Plan) -> int:
+    """Print a plan; nothing is removed."""
+    rows = [_row(item) for item in plan.items]
+    listed = formats.table([["KIND", "ID", "NAME", "SIZE", "LAST USED", "WHY"], *rows]) if rows else ""
+    heading = f"would remove {_count(plan)}, {formats.size(plan.size)} (of {formats.size(plan.present)})\n"
+    sys.stdout.write(heading + listed)
+    return 0
+
+
+def _row(item: Doomed) -> list[str]:
+    from tiffin.engine.prune import shown_name
+
+    used = formats.ago(clock.from_ns(item.last_used)) if item.last_used else "-"
+    name = formats.cut(shown_name(item), 40)
+    identifier = item.id if item.kind == "volume" else formats.short(item.id)
+    return [_KINDS[item.kind][0], identifier, name, formats.size(item.size), used, item.why]
+
+
+def _count(plan: Plan) -> str:
+    words = []
+    for kind, (one, many) in _KINDS.items():
+        count = sum(item.kind == kind for item in plan.items)
+        if count:
+            words.append(f"{count} {one if count == 1 else many}")
+    return ", ".join(words) or "nothing"
