@@ -33,9 +33,12 @@ from tiffin.build.stage import Outcome, Stage
 from tiffin.errors import (
     BuildFailed,
     DockerfileError,
+    Forbidden,
     InvalidArgument,
     NotFound,
     StartFailed,
+    Unauthorized,
+    Unavailable,
     Unsupported,
 )
 from tiffin.spec import clock
@@ -200,9 +203,13 @@ class Builder:
         except DockerfileError:
             raise
         except (InvalidArgument, NotFound) as error:
-            if statement.keyword == "FROM":
-                raise
-            raise statement.error(error.message, hint=error.hint, prefix=False) from error
+            if statement.keyword != "FROM":
+                raise statement.error(error.message, hint=error.hint, prefix=False) from error
+            error.place = statement.error(error.message, prefix=False)
+            raise
+        except (Unauthorized, Forbidden, Unavailable) as error:
+            error.place = statement.error(error.message, caret="--from", prefix=False)
+            raise
         except Unsupported as error:
             raise error.at(f"{statement.file}:{statement.line}") from None
         except PermissionError as error:

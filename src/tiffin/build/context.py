@@ -556,7 +556,7 @@ def _dockerfile(tree: FolderTree, file: str) -> tuple[bytes, str]:
 
 def _no_dockerfile(name: str) -> NotFound:
     message = f"failed to read dockerfile: open {name}: no such file or directory"
-    return NotFound(message, hint="name it with -f, or pass its text")
+    return NotFound(message, hint="name it with -f FILE; - is stdin")
 
 
 def _inside(tree: FolderTree, path: str, limit: int) -> bytes | None:

@@ -126,7 +126,8 @@ class Lines:
     def finish(self, built: Built) -> None:
         """Write what came out."""
         name = ", ".join(self._tags) if self._tags else "image"
-        layers = f"{len(built.layers)} layers, {self._new} new"
+        count = len(built.layers)
+        layers = f"{count} {'layer' if count == 1 else 'layers'}, {self._new} new"
         self.say(f"{name}  {built.image_id[:19]}…  {layers}, {self._seconds:.1f}s")
 
     def close(self) -> None:

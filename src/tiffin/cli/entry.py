@@ -43,6 +43,13 @@ _BROKEN_PIPE = 141
 
 def main() -> None:
     """Run one command of `sys.argv` and end the process with its exit code."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # before there was a command that could be interrupted
+        os._exit(_INTERRUPTED)
+
+
+def _main() -> None:
     gc.set_threshold(100_000)  # most commands end before a collection could pay for itself
     words = sys.argv[1:]
     _open_standard_streams()
@@ -221,10 +228,11 @@ def _excerpt(error: TiffinError) -> str:
     """Return the lines of the Dockerfile that an error is about, "" for other errors."""
     from tiffin.errors import BuildFailed, DockerfileError
 
-    if isinstance(error, DockerfileError) and error.line:
+    place = error if isinstance(error, DockerfileError) else error.place
+    if place is not None and place.line:
         from tiffin.cli import excerpt
 
-        return excerpt.of_error(error)
+        return excerpt.of_error(place)
     if isinstance(error, BuildFailed) and error.step is not None:
         from tiffin.cli import excerpt
 

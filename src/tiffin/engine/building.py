@@ -11,7 +11,7 @@ from tiffin.engine.bundle import start_request
 from tiffin.engine.create import find_image
 from tiffin.engine.start import launch, until_closed
 from tiffin.engine.streams import communicate
-from tiffin.errors import InvalidArgument, Unavailable
+from tiffin.errors import InvalidArgument, Unavailable, Unsupported
 from tiffin.keeper import frames
 from tiffin.spec import clock, mediatype
 from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
@@ -47,6 +47,9 @@ def build(
 ) -> Built:
     """Build an image and name it; see `Images.build`."""
     names = [_tag(tag) for tag in tags]  # before anything is built
+    if options.network not in {"default", "none", "host"}:
+        message = f"network {options.network} not found"
+        raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
 
     def tell(event: BuildEvent) -> None:
         if isinstance(event, StepDone) and event.layer and not event.cached:

@@ -57,7 +57,7 @@ def _local_tags(engine: Engine, reference: Reference) -> list[Reference]:
 
 def _missing(reference: Reference) -> NotFound:
     message = f"An image does not exist locally with the tag: {reference.familiar_name}"
-    return NotFound(message, hint="tiffin images lists what there is")
+    return NotFound(message, hint="`tiffin images` shows what is here")
 
 
 def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
