@@ -162,7 +162,7 @@ def _call(command: Command | None, spelled: str, words: Sequence[str], session: 
     except parser.HelpAsked:
         from tiffin.cli import help as helping
 
-        sys.stdout.write(helping.text(command, spelled))
+        sys.stdout.write(helping.text(command, spelled) + helping.not_here(command))
         return 0
     return command.handler(parsed, session)
 
