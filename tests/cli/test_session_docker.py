@@ -257,6 +257,15 @@ def _until_gone(process: int) -> None:
     os.close(process)
 
 
+def test_the_name_of_a_stopped_rm_container_is_free(tiffin: Tiffin) -> None:
+    """When stop or kill has returned, a --rm container is gone; restart would lose it and says so."""
+    for end in (("stop", "-t", "0"), ("kill",)):
+        tiffin("run", "-d", "--rm", "--name", "again", "box:1", "sleep", "1000")
+        assert "it is removed when it stops (--rm)" in tiffin.wrong("restart", "-t", "0", "again")
+        assert tiffin(*end, "again") == "again\n"
+        assert tiffin("ps", "-aq") == ""
+
+
 def test_a_container_outlives_its_session(tiffin: Tiffin) -> None:
     """`run -d` in a session that is hung up: the container does not notice."""
     with subprocess.Popen(

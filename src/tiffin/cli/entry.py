@@ -198,7 +198,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         verb = "open " if isinstance(error, FileNotFoundError | PermissionError) else ""
         return f"{verb}{os.fsdecode(error.filename)}: {error.strerror.lower()}"
-    return str(error)
+    return str(getattr(error, "strerror", "") or error)
 
 
 def _show_known(error: TiffinError, spelled: str) -> int:
