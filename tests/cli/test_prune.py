@@ -44,7 +44,7 @@ def test_volume_prune(tiffin: Tiffin) -> None:
     assert tiffin("volume", "prune", "-f") == "Total reclaimed space: 0B\n"
     asked = tiffin("volume", "prune", "-a", stdin=b"n\n")
     assert asked.startswith("WARNING! This will remove all local volumes not used by at least one container.")
-    assert "kept" in tiffin("volume", "prune", "-a", "--dry-run")
+    assert "kept" in tiffin("volume", "prune", "-a", "--dry-run", "--filter", "label!=none")
     assert tiffin("volume", "prune", "-af") == "Deleted Volumes:\nkept\n\nTotal reclaimed space: 0B\n"
 
 
@@ -70,5 +70,8 @@ def test_system_df_and_prune(tiffin: Tiffin) -> None:
     assert "WARNING! This will remove:\n  - all stopped containers\n" in asked
     assert "  - all dangling images\n  - unused build cache\n" in asked
     assert "it was never started" in tiffin("system", "prune", "--dry-run", "--volumes")
+    assert tiffin("system", "prune", "-a", "--dry-run", "--filter", "until=24h").startswith(
+        "would remove nothing"
+    )
     assert tiffin("system", "prune", "-f").startswith(f"Deleted Containers:\n{made}\n\n")
     assert tiffin("fsck") == "the store is whole\n"

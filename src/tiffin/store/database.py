@@ -115,7 +115,11 @@ class Database:
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return all its rows."""
         with self._lock:
-            return self._run(sql, args).fetchall()  # type: ignore[no-any-return]
+            cursor = self._run(sql, args)
+            try:
+                return cursor.fetchall()  # type: ignore[no-any-return]
+            except _sqlite3.Error as error:  # a RETURNING writes while it is read
+                raise self._translated(error) from error
 
     def one(self, sql: str, args: Sequence[Any] = ()) -> Row | None:
         """Run one statement and return its first row, or None."""
