@@ -26,6 +26,7 @@ _HISTORY = {
     "CreatedBy": "CREATED BY",
     "Size": "SIZE",
     "Comment": "COMMENT",
+    "Wasted": "WASTED",
 }
 _HISTORY_COLUMNS = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
 
@@ -57,16 +58,20 @@ def history(parsed: Parsed, session: Session) -> int:
     """Print how an image was made, newest first."""
     from tiffin.cli import listing
 
-    views = session.engine.images.history(parsed.arguments[0])
+    template = parsed.text("format")
+    waste = parsed.flag("waste") or ".Wasted" in template
+    views = session.engine.images.history(parsed.arguments[0], waste=waste)
     whole = parsed.flag("no-trunc")
     if parsed.flag("quiet"):
         lines = [_history_id(view, whole=whole) for view in views]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         return 0
     fields = _history_fields(whole=whole, human=parsed.flag("human"))
-    template = parsed.text("format")
+    if not waste:
+        del fields["Wasted"]
     headers = _HISTORY if parsed.flag("human") else {**_HISTORY, "CreatedSince": "CREATED AT"}
-    sys.stdout.write(listing.show(views, template, columns=_HISTORY_COLUMNS, fields=fields, headers=headers))
+    columns = (*_HISTORY_COLUMNS[:-1], "Wasted", "Comment") if parsed.flag("waste") else _HISTORY_COLUMNS
+    sys.stdout.write(listing.show(views, template, columns=columns, fields=fields, headers=headers))
     return 0
 
 
@@ -88,6 +93,7 @@ def _history_fields(*, whole: bool, human: bool) -> dict[str, Callable[[HistoryV
         "CreatedBy": created_by,
         "Size": lambda view: formats.size(view.size) if human else str(view.size),
         "Comment": lambda view: view.comment,
+        "Wasted": lambda view: formats.size(view.wasted) if human else str(view.wasted),
     }
 
 
@@ -193,6 +199,7 @@ HISTORY = Command(
             _PLATFORM,
         ),
         ("quiet", "q", "bool", "Only show image IDs", "", DONE),
+        ("waste", "", "bool", "Show how many bytes of each layer later layers hide", "", DONE),
     ),
     handler=history,
 )

@@ -46,6 +46,10 @@ def show(parsed: Parsed, session: Session) -> int:
     filters = parsed.filters()
     if parsed.arguments:
         filters.setdefault("reference", []).append(parsed.arguments[0])
+    if parsed.flag("tree"):
+        from tiffin.cli import anatomy
+
+        return anatomy.tree(parsed, session, filters)
     views = session.engine.images.list(all=parsed.flag("all"), filters=filters)
     whole, template = parsed.flag("no-trunc"), parsed.text("format")
     with_digests = parsed.flag("digests") or ".Digest" in template
@@ -127,7 +131,7 @@ IMAGES = Command(
             "bool",
             "List multi-platform images as a tree (EXPERIMENTAL)",
             "",
-            "refused: not built yet",
+            "differs: one platform of an image is here, the others of its index are shown without bytes",
         ),
     ),
     handler=show,

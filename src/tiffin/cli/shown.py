@@ -93,7 +93,14 @@ SESSIONS: dict[str, dict[str, str]] = {
             "compress disable-content-trust force-rm iidfile load platform pull rm target"
         ),
     },
+    "image blame": {
+        "test_anatomy.py": "format no-trunc",
+    },
+    "image diff": {
+        "test_anatomy.py": "format",
+    },
     "image history": {
+        "test_anatomy.py": "waste",
         "test_session.py": "format no-trunc",
         "test_session_docker.py": "human",
         "test_session_flags.py": "quiet",
@@ -110,6 +117,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session_docker.py": "quiet",
     },
     "image ls": {
+        "test_anatomy.py": "tree",
         "test_session.py": "filter format quiet",
         "test_session_flags.py": "all no-trunc",
         "test_transfer.py": "digests",

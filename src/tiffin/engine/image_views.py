@@ -36,7 +36,10 @@ class ImageView(Value):
 
 
 class HistoryView(Value):
-    """One line of an image's history, newest first. `id` is the image id for the newest, else ""."""
+    """One line of an image's history, newest first. `id` is the image id for the newest, else "".
+
+    `wasted` are the bytes of its layer that later layers hide, -1 where nobody asked.
+    """
 
     id: str
     created: str
@@ -44,6 +47,7 @@ class HistoryView(Value):
     size: int
     comment: str
     tags: tuple[str, ...] = ()
+    wasted: int = -1
 
 
 def familiar(name: str) -> str:

@@ -9,17 +9,19 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO
 
     from tiffin.build.events import BuildEvent
     from tiffin.build.roles import Built
+    from tiffin.engine.anatomy import Blame, Tree
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.progress import Report
     from tiffin.engine.prune import Doomed, Plan
     from tiffin.engine.pull import Pulled
     from tiffin.engine.push import Pushed
+    from tiffin.store.compare import Difference
     from tiffin.store.images import ImageRecord
 
 
@@ -97,14 +99,40 @@ class Images:
         images = self._store.images
         return image_inspect(record, images.config(record), images.manifest(record), self._store.layout)
 
-    def history(self, name: str) -> tuple[HistoryView, ...]:
-        """Return how an image was made, newest first; sizes in bytes, 0 where no layer was made."""
+    def diff(self, old: str, new: str) -> Iterator[Difference]:
+        """Yield the paths that were added, changed or removed from one image to another, with sizes."""
+        from tiffin.engine.anatomy import differences
+
+        return differences(self._engine, old, new)
+
+    def blame(self, name: str, path: str) -> tuple[Blame, ...]:
+        """Return every instruction that wrote or deleted a path, newest first; raises NotFound."""
+        from tiffin.engine.anatomy import blame
+
+        return blame(self._engine, name, path)
+
+    def tree(self, *, all: bool = False, filters: Filters = EMPTY) -> tuple[Tree, ...]:
+        """Return images as `list` does, each with the platforms that its name stands for."""
+        from tiffin.engine.anatomy import tree
+
+        return tuple(tree(self._engine, self.list(all=all, filters=filters)))
+
+    def history(self, name: str, *, waste: bool = False) -> tuple[HistoryView, ...]:
+        """Return how an image was made, newest first; sizes in bytes, 0 where no layer was made.
+
+        With `waste` each says how many of its bytes a later layer hides.
+        """
         record = self.get(name)
         config = self._store.images.config(record)
-        sizes = [self._store.snapshots.size(chain) for chain in record.layers]
+        unseen = self._wasted(record) if waste else (-1,) * len(record.layers)
+        sizes = [
+            (self._store.snapshots.size(chain), hidden)
+            for chain, hidden in zip(record.layers, unseen, strict=True)
+        ]
         views = []
         for entry in config.history:
-            size = 0 if entry.empty_layer or not sizes else sizes.pop(0)
+            nothing = (0, 0 if waste else -1)
+            size, hidden = nothing if entry.empty_layer or not sizes else sizes.pop(0)
             views.append(
                 HistoryView(
                     id="",
@@ -112,16 +140,23 @@ class Images:
                     created_by=entry.created_by,
                     size=size,
                     comment=entry.comment,
+                    wasted=hidden,
                 )
             )
         # Images made without history still have layers; docker shows one line for each.
         views += [
-            HistoryView(id="", created=config.created, created_by="", size=s, comment="") for s in sizes
+            HistoryView(id="", created=config.created, created_by="", size=size, comment="", wasted=hidden)
+            for size, hidden in sizes
         ]
         views.reverse()
         if views:
             views[0] = views[0].replace(id=record.id, tags=tuple(map(familiar, record.tags)))
         return tuple(views)
+
+    def _wasted(self, record: ImageRecord) -> tuple[int, ...]:
+        from tiffin.engine.anatomy import wasted
+
+        return wasted(self._engine, record)
 
     def tag(self, source: str, target: str) -> None:
         """Give an image one more name; a name that another image had moves here."""
