@@ -19,7 +19,7 @@ _FILE = os.path.join(os.path.dirname(__file__), "docker-said.json")
 
 
 def recorded() -> dict[str, dict[str, list[str]]]:
-    """Return `errors` (command line -> exit code, stdout, lines of stderr) and `pages` (command -> digest)."""
+    """Return `errors` (line -> exit code, stdout, lines of stderr) and `pages` (command -> digest)."""
     with open(_FILE, encoding="utf-8") as stream:
         said: dict[str, dict[str, list[str]]] = json.load(stream)
     return said
