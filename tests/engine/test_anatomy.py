@@ -90,11 +90,13 @@ def test_diff_looks_at_content_and_looks(tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.image(
         "a", layer(file("same", b"x", mtime=1), file("mode"), file("owner"), file("kind"),
-                   file("text", b"a"), special("link", tarfile.SYMTYPE, linkname="a"), folder("dir"), file("dir/in")),
+                   file("text", b"a"), special("link", tarfile.SYMTYPE, linkname="a"), folder("dir"),
+                   file("dir/in")),
     )  # fmt: skip
     shelf.image(
         "b", layer(file("same", b"x", mtime=2), file("mode", mode=0o600), file("owner", uid=7),
-                   folder("kind"), file("text", b"b"), special("link", tarfile.SYMTYPE, linkname="b"), file("dir")),
+                   folder("kind"), file("text", b"b"), special("link", tarfile.SYMTYPE, linkname="b"),
+                   file("dir")),
     )  # fmt: skip
     with make_engine(tmp_path) as engine, ScriptedServer(shelf.answer) as server:
         names = [f"{server.host}/x:{tag}" for tag in "ab"]

@@ -308,6 +308,54 @@ def test_killed_rm(scene: Scene, number: int) -> None:
     kill_everywhere(scene, number, "rm", "-f", "web", before=before, after=after)
 
 
+def test_killed_commit(scene: Scene, number: int) -> None:
+    """A commit that dies leaves a whole image or none, and its container as it was; the next one succeeds."""
+
+    def before() -> None:
+        config = ContainerConfig(image="base:1", cmd=("sh", "-c", "echo data > /made; rm /data/seed"))
+        made = scene.engine.containers.create(config, HostConfig(network_mode="host"), name="web").id
+        scene.engine.containers.start(made).close()
+        assert scene.engine.containers.wait(made) == 0
+
+    def after() -> None:
+        words = ("run", "--rm", "app:1", "cat", "/made")
+        if any("app:1" in view.tags for view in scene.engine.images.list()):
+            assert scene.tiffin(*words) == "data\n"
+        scene.tiffin("commit", "web", "app:1")
+        assert scene.tiffin(*words) == "data\n"
+        scene.check_quiet()
+        gc.sweep(scene.engine.store)
+        check_sound(scene.engine)
+
+    kill_everywhere(scene, number, "commit", "web", "app:1", before=before, after=after)
+
+
+def test_killed_system_prune(scene: Scene, number: int) -> None:
+    """A prune that dies has removed things whole or not at all; the next one removes the rest."""
+    words = ("system", "prune", "-f", "--volumes", "-a", "--filter", "label!=keep")
+
+    def before() -> None:
+        engine = scene.engine
+        text = "FROM base:1\nRUN echo data > /made\n"
+        engine.images.build(dockerfile=text, tags=["app:1"], no_cache=True)
+        engine.containers.create(ContainerConfig(image="app:1"), HostConfig(network_mode="host"))
+        config = ContainerConfig(image="base:1", labels={"keep": ""})
+        engine.containers.create(config, HostConfig(network_mode="host"))  # holds base:1
+        engine.volumes.create()
+
+    def after() -> None:
+        if any("app:1" in view.tags for view in scene.engine.images.list()):
+            assert scene.tiffin("run", "--rm", "app:1", "cat", "/made") == "data\n"
+        scene.tiffin(*words)
+        assert [view.tags for view in scene.engine.images.list()] == [("base:1",)]
+        assert scene.engine.volumes.list() == ()
+        assert len(scene.engine.containers.list(all=True)) == 1
+        scene.check_quiet()
+        check_sound(scene.engine)
+
+    kill_everywhere(scene, number, *words, before=before, after=after)
+
+
 def test_killed_from_outside(scene: Scene, number: int) -> None:
     """Killed at any time, inside a system call as likely as between two, a pull and a build leave order."""
     scene.clear()

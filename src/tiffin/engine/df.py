@@ -48,7 +48,7 @@ class VolumeUsage(Value):
 
 
 class StepUsage(Value):
-    """One remembered build step. `size` is its layer's; `shared` says that something else holds it too."""
+    """One remembered build step. `size` is its layer's; `shared` says that an image or a container has it."""
 
     id: str
     kind: str
@@ -97,19 +97,21 @@ def disk_usage(engine: Engine) -> DiskUsage:
         )
         for record in store.volumes.list()
     )
-    steps = _steps(engine, usage)
+    steps = _steps(engine)
     cache = _steps_row(usage, steps)  # before the next one, which releases images
     rows = (_images_row(usage, images), _containers_row(containers), _volumes_row(volumes), cache)
     return DiskUsage(rows=rows, images=images, containers=containers, volumes=volumes, steps=steps)
 
 
-def _steps(engine: Engine, usage: Usage) -> tuple[StepUsage, ...]:
+def _steps(engine: Engine) -> tuple[StepUsage, ...]:
     found = []
+    chains = [record.layers for record in engine.store.images.list()]
+    chains += [record.layers for record in engine.store.containers.list()]
+    in_use = {chain_id for chain in chains for chain_id in chain}
     for step in engine.store.buildcache.list():
         size = _layer_size(engine, step.result)
         if size < 0:
             continue  # it made no layer, or that is gone
-        unique = usage.unique(STEP, step.key)
         found.append(
             StepUsage(
                 id=step.key,
@@ -118,7 +120,7 @@ def _steps(engine: Engine, usage: Usage) -> tuple[StepUsage, ...]:
                 created=step.created,
                 last_used=step.last_used,
                 uses=step.uses,
-                shared=unique < size,
+                shared=step.result["chain_id"] in in_use,
             )
         )
     return tuple(found)
