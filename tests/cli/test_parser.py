@@ -189,7 +189,11 @@ def test_refused_commands_say_why(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("prune", "tiffin image prune, tiffin container prune, tiffin builder prune, tiffin system prune"),
+        (
+            "prune",
+            "tiffin image prune, tiffin container prune, tiffin builder prune, tiffin system prune, "
+            "tiffin volume prune",
+        ),
         ("imgaes", "tiffin images"),
         ("biuld", "tiffin build"),
         ("container strat", "tiffin container start"),
