@@ -191,8 +191,9 @@ def test_refused_commands_say_why(capfd: pytest.CaptureFixture[str]) -> None:
     [
         (
             "prune",
-            "tiffin image prune, tiffin container prune, tiffin builder prune, tiffin system prune, "
-            "tiffin volume prune",
+            ", ".join(
+                f"tiffin {noun} prune" for noun in ("image", "container", "builder", "system", "volume")
+            ),
         ),
         ("imgaes", "tiffin images"),
         ("biuld", "tiffin build"),
