@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DOCKER_REGISTRY = "/usr/bin/docker-registry"
 _START_SECONDS = 30
+_TIFFIN = "from tiffin.cli.entry import main; main()"
 
 
 def htpasswd_line(user: str, password: str) -> str:
@@ -116,6 +118,72 @@ class DockerRegistry(Running):
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class BoxRegistry(Running):
+    """A running `tiffin registry serve` on a free loopback port; the same words as DockerRegistry."""
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        users: Mapping[str, str] | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """Start it; everything of it is below `folder`."""
+        os.makedirs(folder, exist_ok=True)
+        self.data = f"{folder}/data"
+        self.log: list[str] = []
+        words = ["registry", "serve", "--addr", "127.0.0.1:0", "--root", self.data]
+        if certificate:
+            words += ["--tls-cert", certificate.chain, "--tls-key", certificate.key]
+        if users:
+            with open(f"{folder}/htpasswd", "w") as stream:
+                stream.writelines(htpasswd_line(u, p) for u, p in users.items())
+            words += ["--htpasswd", f"{folder}/htpasswd"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _TIFFIN, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin", "HOME": folder},
+        )
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        said = self.process.stdout.readline().decode()
+        found = re.fullmatch(r"listening on https?://127\.0\.0\.1:(\d+)\n", said)
+        if not found:
+            self.close()
+            raise RuntimeError("tiffin registry serve did not start:\n" + said + "".join(self.log))
+        self.port = int(found[1])
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:PORT`, the domain of references to it."""
+        return f"127.0.0.1:{self.port}"
+
+    def requests(self, pattern: str) -> int:
+        """Count log lines that match: how often something was really asked."""
+        return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for raw in self.process.stderr:
+            self.log.append(raw.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+REGISTRIES: dict[str, type[DockerRegistry | BoxRegistry]] = {"docker": DockerRegistry, "box": BoxRegistry}
+"""The registries that one suite is run against."""
 
 
 @dataclass

@@ -30,8 +30,9 @@ class Client:
         self.seen: list[Request] = []
         self.bodies: list[bytes] = []
         self.closed = threading.Event()
-        connection = Connection(theirs, self.handle, limits, peer="test", log=self.served.append)
-        self.connection = connection
+        connection = Connection(
+            theirs, self.handle, limits, peer="test", log=self.served.append, ending=lambda: False
+        )
         self.thread = threading.Thread(target=connection.serve)
         self.thread.start()
 

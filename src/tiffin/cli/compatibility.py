@@ -49,6 +49,7 @@ SHOWN_BY = {
     "ps": "tests/cli/test_session.py",
     "pull": "tests/cli/test_transfer.py",
     "push": "tests/cli/test_transfer.py",
+    "registry serve": "tests/cli/test_registry.py",
     "rename": "tests/cli/test_session.py",
     "restart": "tests/cli/test_session.py",
     "rm": "tests/cli/test_session.py",

@@ -42,15 +42,24 @@ class Served(Value):
 class Connection:
     """A socket on which requests are answered, one after the other, until either side ends it."""
 
-    def __init__(self, sock: socket.socket, handler: Handler, limits: Limits, *, peer: str, log: Log) -> None:
-        """Take over a connected socket."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        limits: Limits,
+        *,
+        peer: str,
+        log: Log,
+        ending: Callable[[], bool],
+    ) -> None:
+        """Take over a connected socket; once `ending` says so, the present request is the last."""
         self._socket = sock
         self._handler = handler
         self._limits = limits
         self._peer = peer
         self._log = log
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
-        self._ending = False
+        self._ending = ending
         self.idle = True
         """Between two requests: the server may cut the connection without harm."""
 
@@ -65,8 +74,7 @@ class Connection:
             self._socket.close()
 
     def end(self, *, at_once: bool = False) -> None:
-        """End after the present request (called by other threads); an idle connection ends now."""
-        self._ending = True
+        """Cut the connection if it is idle, or in any case (called by other threads)."""
         if self.idle or at_once:
             # Not SSLSocket's own: that one takes the TLS away from under the thread that reads.
             with contextlib.suppress(OSError):  # closed already
@@ -166,7 +174,7 @@ class Connection:
             if response.upgrade is not None:
                 self._upgrade(response)
                 return False
-            reusable = body.settle(self._limits.drain) and not self._ending
+            reusable = body.settle(self._limits.drain) and not self._ending()
             sent = self._send(response, reusable=reusable, head_only=request.method == "HEAD")
         except (TiffinError, h11.ProtocolError) as error:
             # A body in pieces that broke off: the client sees it cut short.
@@ -174,7 +182,7 @@ class Connection:
             reusable = False
         finally:
             message.close_body(response)
-            self._note(request, response.status, sent, begun, trouble)
+            self._note(request, response.status, sent, begun, trouble or response.trouble)
         return self._keep(reusable=reusable)
 
     def _note(
@@ -194,7 +202,7 @@ class Connection:
 
     def _keep(self, *, reusable: bool) -> bool:
         states = (self._http.our_state, self._http.their_state)
-        if reusable and not self._ending and states == (h11.DONE, h11.DONE):
+        if reusable and not self._ending() and states == (h11.DONE, h11.DONE):
             return True
         self._linger()
         return False

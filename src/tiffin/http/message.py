@@ -89,6 +89,7 @@ class Response(Value):
     body: bytes | Iterable[bytes] = b""
     length: int | None = None
     upgrade: Upgrade | None = None
+    trouble: BaseException | None = None  # for the log: why it is a 5xx
 
 
 def text(status: int, sentence: str) -> Response:

@@ -45,7 +45,9 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
         # A key with a passphrase must not wait for somebody to type it.
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = (getattr(error, "strerror", "") or str(error)).lower()
+        if not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
+            reason = "not a certificate in PEM form with its key"
         raise InvalidArgument(
             f"TLS certificate {certificate} with key {key}: {reason}",
             hint="both must be PEM files, the key without a passphrase",
@@ -131,7 +133,9 @@ class Server:
             sock = self._secured(accepted)
             if sock is None:
                 return
-            connection = Connection(sock, self._handler, self._limits, peer=peer, log=self._log)
+            connection = Connection(
+                sock, self._handler, self._limits, peer=peer, log=self._log, ending=self._stopped.is_set
+            )
             with self._changed:
                 self._connections[accepted] = connection
             if self._stopped.is_set():
