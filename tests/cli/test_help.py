@@ -1,13 +1,12 @@
-"""Help pages are docker's, line by line: compared with its client where that is installed."""
+"""Help pages are docker's, character by character."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
+from tests.cli import docker_said
 from tiffin.cli import catalogue
 from tiffin.cli import help as helping
 
@@ -16,23 +15,13 @@ COMMANDS = (
     "system prune", "volume create", "network create", "service update", "swarm init", "cp", "builder prune",
     "stack deploy", "login", "inspect", "top", "plugin create",
 )  # fmt: skip
-needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="docker's client is not installed")
 
 
-def _dockers(words: list[str]) -> str:
-    done = subprocess.run(
-        ["docker", *words, "--help"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    )
-    text = re.sub(r"(?s)^DEPRECATED:.*?buildx/\n\n", "", done.stdout)
-    return text.replace("docker ", "tiffin ")
-
-
-@needs_docker
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_is_dockers(name: str) -> None:
     """Usage, text, aliases, and flags aligned and wrapped are the same characters."""
     page = helping.text(catalogue.commands()[name], name)
-    assert page.rstrip("\n") == _dockers(name.split()).rstrip("\n")
+    assert [docker_said.page_digest(page)] == docker_said.recorded()["pages"][name]
 
 
 def test_a_long_help_is_wrapped_and_aligned() -> None:
@@ -61,7 +50,23 @@ def test_the_front_page_lists_every_command() -> None:
         "Swarm Commands",
         "Commands",
         "Global Options",
+        "Not supported by tiffin",
     ]
     for name in ("run ", "wait ", "swarm ", "fsck ", "container "):
         assert f"\n  {name}" in page
     assert "internal" not in page
+
+
+def test_a_page_says_what_is_not_supported(capsys: pytest.CaptureFixture[str]) -> None:
+    """Docker's page is followed by what tiffin refuses of it: flags, commands, whole groups."""
+    from tiffin.cli import entry
+
+    assert entry.run(["ps", "--help"]) == 0
+    assert "Not supported" not in capsys.readouterr().out
+    assert entry.run(["rm", "--help"]) == 0
+    assert capsys.readouterr().out.endswith("\nNot supported by tiffin:\n  --link\n")
+    assert entry.run(["commit", "--help"]) == 0
+    assert capsys.readouterr().out.endswith("\nNot supported by tiffin: not built yet\n")
+    words = helping.front_page().partition("Not supported by tiffin:\n")[2].split("\n\n")[0].split()
+    assert {"commit", "search", "swarm", "network"} <= set(words)
+    assert not {"run", "container", "image", "system", "volume"} & set(words)
