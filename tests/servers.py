@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DOCKER_REGISTRY = "/usr/bin/docker-registry"
 _START_SECONDS = 30
+_TIFFIN = "from tiffin.cli.entry import main; main()"
 
 
 def htpasswd_line(user: str, password: str) -> str:
@@ -47,7 +49,45 @@ class Running:
         raise NotImplementedError
 
 
-class DockerRegistry(Running):
+class LoggedRegistry(Running):
+    """A real registry in a process of its own, with its log."""
+
+    port: int
+
+    def __init__(self, certificate: Certificate | None) -> None:
+        """Begin with an empty log."""
+        self.log: list[str] = []
+        self._grown = threading.Condition()
+        self._certificate = certificate
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:PORT`, the domain of references to it."""
+        return f"127.0.0.1:{self.port}"
+
+    def requests(self, pattern: str) -> int:
+        """Count log lines that match: how often something was really asked."""
+        self._catch_up()
+        return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def _catch_up(self) -> None:
+        """Wait until the log has come as far as a request that is made now (plain HTTP only)."""
+        if self._certificate:
+            return
+        mark = os.urandom(8).hex()
+        client = HTTPConnection("127.0.0.1", self.port, timeout=_START_SECONDS)
+        with contextlib.closing(client), self._grown:
+            client.request("GET", f"/v2/?{mark}")
+            client.getresponse().read()
+            assert self._grown.wait_for(lambda: any(mark in line for line in self.log), _START_SECONDS)
+
+    def _note(self, line: str) -> None:
+        with self._grown:
+            self.log.append(line)
+            self._grown.notify_all()
+
+
+class DockerRegistry(LoggedRegistry):
     """A running docker-registry on a free loopback port; `users` maps names to passwords."""
 
     def __init__(
@@ -72,9 +112,7 @@ class DockerRegistry(Running):
                 stream.writelines(htpasswd_line(u, p) for u, p in users.items())
             config["auth"] = {"htpasswd": {"realm": "tests", "path": f"{folder}/htpasswd"}}
         self.data = f"{folder}/data"
-        self.log: list[str] = []
-        self._grown = threading.Condition()
-        self._certificate = certificate
+        super().__init__(certificate)
         with open(f"{folder}/config.yml", "w") as stream:
             json.dump(config, stream)  # JSON is YAML
         self._process = subprocess.Popen(
@@ -92,34 +130,11 @@ class DockerRegistry(Running):
             self.close()
             raise RuntimeError("docker-registry did not start:\n" + "".join(self.log))
 
-    @property
-    def host(self) -> str:
-        """`127.0.0.1:PORT`, the domain of references to it."""
-        return f"127.0.0.1:{self.port}"
-
-    def requests(self, pattern: str) -> int:
-        """Count log lines that match: how often something was really asked."""
-        self._catch_up()
-        return sum(bool(re.search(pattern, line)) for line in self.log)
-
-    def _catch_up(self) -> None:
-        """Wait until the log has come as far as a request that is made now (plain HTTP only)."""
-        if self._certificate:
-            return
-        mark = os.urandom(8).hex()
-        client = HTTPConnection("127.0.0.1", self.port, timeout=_START_SECONDS)
-        with contextlib.closing(client), self._grown:
-            client.request("GET", f"/v2/?{mark}")
-            client.getresponse().read()
-            assert self._grown.wait_for(lambda: any(mark in line for line in self.log), _START_SECONDS)
-
     def _read_log(self) -> None:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             line = raw.decode(errors="replace")
-            with self._grown:
-                self.log.append(line)
-                self._grown.notify_all()
+            self._note(line)
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
             if found:
                 self.port = int(found[1])
@@ -133,6 +148,63 @@ class DockerRegistry(Running):
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class BoxRegistry(LoggedRegistry):
+    """A running `tiffin registry serve` on a free loopback port; the same words as DockerRegistry."""
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        users: Mapping[str, str] | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """Start it; everything of it is below `folder`."""
+        os.makedirs(folder, exist_ok=True)
+        self.data = f"{folder}/data"
+        super().__init__(certificate)
+        words = ["registry", "serve", "--addr", "127.0.0.1:0", "--root", self.data]
+        if certificate:
+            words += ["--tls-cert", certificate.chain, "--tls-key", certificate.key]
+        if users:
+            with open(f"{folder}/htpasswd", "w") as stream:
+                stream.writelines(htpasswd_line(u, p) for u, p in users.items())
+            words += ["--htpasswd", f"{folder}/htpasswd"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _TIFFIN, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin", "HOME": folder},
+        )
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        said = self.process.stdout.readline().decode()
+        found = re.fullmatch(r"listening on https?://127\.0\.0\.1:(\d+)\n", said)
+        if not found:
+            self.close()
+            raise RuntimeError("tiffin registry serve did not start:\n" + said + "".join(self.log))
+        self.port = int(found[1])
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for raw in self.process.stderr:
+            self._note(raw.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+REGISTRIES: dict[str, type[DockerRegistry | BoxRegistry]] = {"docker": DockerRegistry, "box": BoxRegistry}
+"""The registries that one suite is run against."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine.conftest import make_engine
 from tests.engine.parts import Lines, Shelf, check_sound, file, layer, shown, special
-from tests.servers import DockerRegistry, ScriptedServer
+from tests.servers import REGISTRIES, DockerRegistry, LoggedRegistry, ScriptedServer
 from tiffin.engine.quick import run_to_end
 from tiffin.errors import InvalidArgument, NotFound, Unauthorized
 from tiffin.registry.client import Repository
@@ -40,10 +40,12 @@ LABEL shop=yes
 """
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """A registry that lets everybody in."""
-    with DockerRegistry(str(tmp_path_factory.mktemp("registry"))) as running:
+@pytest.fixture(scope="module", params=REGISTRIES)
+def registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoggedRegistry]:
+    """A registry that lets everybody in: Debian's, then the one in the box."""
+    with REGISTRIES[request.param](str(tmp_path_factory.mktemp("registry"))) as running:
         yield running
 
 
@@ -106,7 +108,7 @@ def by_umoci(layout: str, bundle: str) -> dict[str, Any]:
 
 
 def test_what_is_pushed_is_what_others_and_we_pull(
-    source: Engine, other: Engine, registry: DockerRegistry, tmp_path: Path
+    source: Engine, other: Engine, registry: LoggedRegistry, tmp_path: Path
 ) -> None:
     """One image, by tag and by digest, through our pull and through skopeo and umoci: the same everywhere."""
     name = f"{registry.host}/one/shop:1"
@@ -138,7 +140,7 @@ def test_what_is_pushed_is_what_others_and_we_pull(
     check_sound(source)
 
 
-def test_a_second_push_sends_nothing(source: Engine, registry: DockerRegistry) -> None:
+def test_a_second_push_sends_nothing(source: Engine, registry: LoggedRegistry) -> None:
     """What the registry has is not sent again: every layer exists, and no upload is begun."""
     name = f"{registry.host}/two/shop:1"
     source.images.tag("shop:1", name)
@@ -152,7 +154,7 @@ def test_a_second_push_sends_nothing(source: Engine, registry: DockerRegistry) -
     assert listed["Tags"] == ["1"]
 
 
-def test_layers_are_mounted_from_another_repository(source: Engine, registry: DockerRegistry) -> None:
+def test_layers_are_mounted_from_another_repository(source: Engine, registry: LoggedRegistry) -> None:
     """A layer that a repository of the same registry has is linked there, not sent."""
     for repository in ("from/shop", "to/shop"):
         source.images.tag("shop:1", f"{registry.host}/{repository}:1")
@@ -164,7 +166,7 @@ def test_layers_are_mounted_from_another_repository(source: Engine, registry: Do
     assert registry.requests(r"PUT /v2/to/shop/blobs/uploads") == 1, "only the config is sent"
 
 
-def test_what_is_here_is_not_fetched(source: Engine, other: Engine, registry: DockerRegistry) -> None:
+def test_what_is_here_is_not_fetched(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
     """Layers that another image brought are not asked for; a second pull asks for the manifest alone."""
     for name in ("base:1", "shop:1"):
         source.images.tag(name, f"{registry.host}/here/{name}")
@@ -185,7 +187,7 @@ def test_what_is_here_is_not_fetched(source: Engine, other: Engine, registry: Do
     assert registry.requests("GET /v2/here/shop/") == asked + 2
 
 
-def test_a_tag_that_moves(source: Engine, other: Engine, registry: DockerRegistry) -> None:
+def test_a_tag_that_moves(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
     """A pull of a tag that means another image now moves the name; the old image stays, dangling."""
     name = f"{registry.host}/moving:1"
     source.images.tag("base:1", name)
@@ -230,7 +232,7 @@ def test_a_private_registry(source: Engine, other: Engine, tmp_path: Path) -> No
         source.images.remove(name)
 
 
-def test_all_tags(source: Engine, other: Engine, registry: DockerRegistry) -> None:
+def test_all_tags(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
     """`--all-tags` sends every local tag of a repository and fetches every tag that it has."""
     repository = f"{registry.host}/all"
     for tag, image in (("a", "base:1"), ("b", "shop:1"), ("c", "shop:1")):
@@ -252,7 +254,7 @@ def test_all_tags(source: Engine, other: Engine, registry: DockerRegistry) -> No
     assert "tags a, b, c" in missing.value.hint
 
 
-def put_index(engine: Engine, registry: DockerRegistry, path: str) -> tuple[Descriptor, Descriptor]:
+def put_index(engine: Engine, registry: LoggedRegistry, path: str) -> tuple[Descriptor, Descriptor]:
     """Make an index of a pushed image, another platform's and an attestation; return it and ours."""
     name = f"{registry.host}/{path}"
     engine.images.tag("shop:1", f"{name}:ours")
@@ -280,7 +282,7 @@ def put_index(engine: Engine, registry: DockerRegistry, path: str) -> tuple[Desc
         return repository.resolve("1")[0], ours
 
 
-def test_an_index(source: Engine, other: Engine, registry: DockerRegistry) -> None:
+def test_an_index(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
     """Of an index our platform is fetched, or the one that was asked for; the name means the index."""
     index, ours = put_index(source, registry, "many")
     name = f"{registry.host}/many:1"
@@ -306,7 +308,7 @@ def test_an_index(source: Engine, other: Engine, registry: DockerRegistry) -> No
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 def test_archives_of_skopeo(
-    source: Engine, other: Engine, registry: DockerRegistry, tmp_path: Path, kind: str
+    source: Engine, other: Engine, registry: LoggedRegistry, tmp_path: Path, kind: str
 ) -> None:
     """What skopeo writes is loaded with its layers, and saved again it is the same image to skopeo."""
     name = f"{registry.host}/archived:1"
@@ -375,7 +377,7 @@ def test_hard_links_into_layers_below(other: Engine, tmp_path: Path) -> None:
     assert unpacked(other, name, str(tmp_path / "x"))["/third"][:3] == ("0o100640", 5, 0)
 
 
-def test_progress_is_dockers(source: Engine, other: Engine, registry: DockerRegistry) -> None:
+def test_progress_is_dockers(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
     """What is said while pulling has docker's words and order, and bytes that only grow."""
     name = f"{registry.host}/said:1"
     source.images.tag("shop:1", name)

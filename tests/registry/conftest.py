@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.registry.parts import QUICK
-from tests.servers import Asked, DockerRegistry, Reply, ScriptedServer
+from tests.servers import REGISTRIES, Asked, Reply, ScriptedServer
 from tiffin.registry.client import Repository
 from tiffin.settings import ROOT, Settings
 from tiffin.spec.reference import Reference
@@ -15,21 +15,25 @@ from tiffin.spec.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.registry.parts import Script, Serve
+    from tests.registry.parts import AnyRegistry, Script, Serve
 
 
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """Run a registry that lets everybody in."""
-    with DockerRegistry(str(tmp_path_factory.mktemp("registry"))) as running:
+@pytest.fixture(scope="session", params=REGISTRIES)
+def registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AnyRegistry]:
+    """Run a registry that lets everybody in: Debian's, then the one in the box."""
+    with REGISTRIES[request.param](str(tmp_path_factory.mktemp("registry"))) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    """Run a registry for user `ann` with password `se:cret`."""
+@pytest.fixture(scope="session", params=REGISTRIES)
+def private_registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AnyRegistry]:
+    """Run a registry for user `ann` with password `se:cret`: Debian's, then the one in the box."""
     folder = str(tmp_path_factory.mktemp("private"))
-    with DockerRegistry(folder, users={"ann": "se:cret"}) as running:
+    with REGISTRIES[request.param](folder, users={"ann": "se:cret"}) as running:
         yield running
 
 

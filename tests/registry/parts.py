@@ -13,10 +13,11 @@ from tiffin.spec.descriptor import Descriptor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.servers import Asked, Reply, ScriptedServer
+    from tests.servers import Asked, LoggedRegistry, Reply, ScriptedServer
     from tiffin.registry.client import Repository
     from tiffin.spec.blob import BlobReader
 
+    AnyRegistry = LoggedRegistry
     Script = Callable[[Asked], Reply]
     Serve = Callable[[Script], tuple[Repository, ScriptedServer]]
 

@@ -19,7 +19,7 @@ from tiffin.spec.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.servers import DockerRegistry
+    from tests.registry.parts import AnyRegistry
     from tiffin.settings import Settings
     from tiffin.spec.descriptor import Descriptor
 
@@ -37,10 +37,8 @@ def push_image(repository: Repository, layer: bytes, *tags: str) -> tuple[Descri
 
 
 @pytest.fixture
-def shop(
-    registry: DockerRegistry, settings: Settings, request: pytest.FixtureRequest
-) -> Iterator[Repository]:
-    name = f"{registry.host}/{request.node.name.replace('_', '-')[:80].rstrip('-')}:1"
+def shop(registry: AnyRegistry, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Repository]:
+    name = f"{registry.host}/{request.function.__name__.replace('_', '-')[:80].rstrip('-')}:1"
     with Repository(Reference.parse(name), settings, limits=PATIENT) as repository:
         yield repository
 
@@ -74,9 +72,7 @@ def test_has_blob_knows_blobs_and_manifests(shop: Repository) -> None:
     assert not shop.has_blob(described(b"no manifest", mediatype.OCI_MANIFEST))
 
 
-def test_upload_exists_mounts_or_pushes(
-    shop: Repository, registry: DockerRegistry, settings: Settings
-) -> None:
+def test_upload_exists_mounts_or_pushes(shop: Repository, registry: AnyRegistry, settings: Settings) -> None:
     """An upload sends bytes only when the registry has them nowhere that was named."""
 
     class Source:
@@ -128,7 +124,7 @@ def test_a_missing_tag_names_those_that_exist(shop: Repository) -> None:
     assert caught.value.hint == "the repository has tags 1.24-alpine, 1, 2, latest"
 
 
-def test_a_missing_repository_says_so(registry: DockerRegistry, settings: Settings) -> None:
+def test_a_missing_repository_says_so(registry: AnyRegistry, settings: Settings) -> None:
     """Asking a repository that does not exist is NotFound, without a made-up tag list."""
     with Repository(Reference.parse(f"{registry.host}/nobody/home"), settings, limits=PATIENT) as repository:
         with pytest.raises(NotFound, match=r"manifest for .*/nobody/home:latest not found: manifest unknown"):
@@ -143,7 +139,7 @@ def test_tags_are_listed(shop: Repository) -> None:
     assert shop.tags() == [f"v{n:03}" for n in range(120)]
 
 
-def test_without_a_login_the_registry_refuses(private_registry: DockerRegistry, settings: Settings) -> None:
+def test_without_a_login_the_registry_refuses(private_registry: AnyRegistry, settings: Settings) -> None:
     """A registry with a password says so in docker's words, and the hint names the login."""
     reference = Reference.parse(f"{private_registry.host}/shop:1")
     with Repository(reference, settings, limits=PATIENT) as repository:
@@ -153,7 +149,7 @@ def test_without_a_login_the_registry_refuses(private_registry: DockerRegistry, 
         assert f"tiffin login {private_registry.host}" in caught.value.hint
 
 
-def test_a_stored_login_opens_the_registry(private_registry: DockerRegistry, settings: Settings) -> None:
+def test_a_stored_login_opens_the_registry(private_registry: AnyRegistry, settings: Settings) -> None:
     """What login stores is what pull and push use."""
     good = Credential(username="ann", password="se:cret")
     assert check_login(private_registry.host, good, settings, limits=PATIENT) == good
@@ -165,7 +161,7 @@ def test_a_stored_login_opens_the_registry(private_registry: DockerRegistry, set
         assert repository.open_blob(described(BIG)).read(10) == BIG[:10]
 
 
-def test_a_wrong_password_is_never_shown(private_registry: DockerRegistry, settings: Settings) -> None:
+def test_a_wrong_password_is_never_shown(private_registry: AnyRegistry, settings: Settings) -> None:
     """A refused login says docker's sentence; the password is in no text of the error."""
     wrong = Credential(username="ann", password="hunter22")
     with pytest.raises(Unauthorized) as caught:

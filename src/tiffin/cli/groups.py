@@ -28,6 +28,7 @@ GROUPS = (
     Group(name="manifest", short="Manage Docker image manifests and manifest lists"),
     Group(name="network", short="Manage networks"),
     Group(name="plugin", short="Manage plugins"),
+    Group(name="registry", short="Serve a registry"),
     Group(name="system", short="Manage Docker"),
     Group(name="trust", short="Manage trust on Docker images"),
     Group(name="trust key", short="Manage keys for signing Docker images"),

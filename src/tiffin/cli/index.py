@@ -60,6 +60,7 @@ INDEX = {
     "ps": "ps:PS",
     "pull": "transfer:PULL",
     "push": "transfer:PUSH",
+    "registry serve": "registry:SERVE",
     "rename": "stop:RENAME",
     "restart": "stop:RESTART",
     "rm": "rm:RM",

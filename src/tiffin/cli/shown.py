@@ -159,6 +159,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "logout": {
         "test_session_flags.py": "",
     },
+    "registry serve": {
+        "test_registry.py": "addr htpasswd root tls-cert tls-key",
+    },
     "system df": {
         "test_prune.py": "format verbose",
     },

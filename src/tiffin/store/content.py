@@ -20,10 +20,11 @@ from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
     from tiffin.spec.blob import BlobReader, Progress
-    from tiffin.store.database import Database
+    from tiffin.store.database import Database, Transaction
     from tiffin.store.layout import Layout
     from tiffin.store.leases import Leases
 
@@ -177,6 +178,24 @@ class Content:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(final), mode=0o700, exist_ok=True)
             posix.rename(temporary, final)
+
+    def transaction(self) -> Transaction:
+        """Return a transaction of the store, for what must come or go together with a blob."""
+        return self._database.transaction()
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob, file and row (whoever reads it reads on); call it in the deciding transaction."""
+        self._database.execute("DELETE FROM blobs WHERE digest=?", (digest,))
+        atomic.remove_file(self.path(digest))
+
+    def settle(self, also: Callable[[], None], *, durable: bool) -> None:
+        """Run `also` in a transaction; with `durable`, it and every blob that is here survive a power cut."""
+        unsynced = self._database.query("SELECT digest FROM blobs WHERE synced=0")
+        if durable:
+            atomic.syncfs(self._layout.root)
+        with self._database.durable() if durable else self._database.transaction():
+            self._database.execute_many("UPDATE blobs SET synced=1 WHERE digest=?", unsynced)
+            also()
 
     def partial_path(self, digest: str) -> str:
         """Return where an unfinished download waits to be resumed: not beyond this boot (see adopt)."""

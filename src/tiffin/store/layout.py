@@ -35,6 +35,16 @@ class Layout(Value):
         return f"{self.content}/ingest"
 
     @property
+    def uploads(self) -> str:
+        """Blobs that arrive at a registry in several requests (see store.uploads)."""
+        return f"{self.content}/uploads"
+
+    @property
+    def box(self) -> str:
+        """The root of the registry in the box: a store of its own."""
+        return f"{self.root}/box"
+
+    @property
     def layers(self) -> str:
         """Committed layers, one folder each."""
         return f"{self.root}/layers"

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 class Store:
     """What one root folder holds. Safe for threads; several processes may have the same one open."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, kind: str = "engine") -> None:
         """Open it, making it where there is none yet.
 
+        A store is of the kind it was made as: what a registry keeps would be rubbish to an engine's gc.
         Raises Unsupported for a store of another privilege rung or of a newer tiffin, InvalidArgument
-        and StorageFull where the root cannot be one.
+        (another kind, too) and StorageFull where the root cannot be one.
         """
         self.settings = settings
         self.layout = Layout(root=settings.root, run=settings.run)
@@ -42,8 +43,13 @@ class Store:
         marks = self.database.meta.get("xattr")
         if marks is None:
             self.database.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('xattr', ?)", (settings.privilege.xattr,)
+                "INSERT OR IGNORE INTO meta VALUES ('xattr', ?), ('kind', ?)",
+                (settings.privilege.xattr, kind),
             )
+        elif self.database.meta.get("kind", "engine") != kind:
+            self.close()
+            other = "a registry's" if kind == "engine" else "an engine's"
+            raise InvalidArgument(f"{self.layout.root} is {other} root", hint="each needs a root of its own")
         elif marks != settings.privilege.xattr:
             self.close()
             message = f"{self.layout.root} was made with other privileges (its marks are {marks}*)"

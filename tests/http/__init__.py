@@ -1,0 +1,1 @@
+"""Tests of tiffin.http."""  # noqa: A005 - as the room
