@@ -6,7 +6,7 @@ import os
 
 from tiffin.cli import keyvalues
 from tiffin.errors import InvalidArgument
-from tiffin.spec.container import ContainerConfig, HostConfig
+from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
         working_dir=parsed.text("workdir"),
         labels=labels,
         stop_signal=parsed.text("stop-signal"),
+        healthcheck=_healthcheck(parsed),
         stop_timeout=parsed.number("stop-timeout") if parsed.given("stop-timeout") else None,
     )
 
@@ -75,6 +76,53 @@ def host(parsed: Parsed) -> HostConfig:
         cap_drop=_capabilities(parsed, "cap-drop"),
         security_opt=_security(parsed),
         container_id_file=parsed.text("cidfile"),
+        restart_policy=_restart(parsed),
+    )
+
+
+def restart_policy(text: str) -> RestartPolicy:
+    """Read `--restart NAME[:N]`; raises InvalidArgument in docker's words."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise InvalidArgument("invalid restart policy format: no policy provided before colon")
+    digits = count.removeprefix("-").removeprefix("+")
+    if count and not (digits.isascii() and digits.isdigit()):
+        raise InvalidArgument("invalid restart policy format: maximum retry count must be an integer")
+    return RestartPolicy(name=name or "no", maximum_retry_count=int(count or 0))
+
+
+def _restart(parsed: Parsed) -> RestartPolicy:
+    policy = restart_policy(parsed.text("restart"))
+    if policy.name != "no" and parsed.given("rm") and parsed.flag("rm"):
+        raise InvalidArgument("conflicting options: cannot specify both --restart and --rm")
+    return policy
+
+
+def _healthcheck(parsed: Parsed) -> Healthcheck | None:
+    names = ("cmd", "interval", "timeout", "retries", "start-period", "start-interval")
+    given = [f"health-{name}" for name in names if parsed.given(f"health-{name}")]
+    if parsed.given("no-healthcheck") and parsed.flag("no-healthcheck"):
+        if given:
+            raise InvalidArgument("--no-healthcheck conflicts with --health-* options")
+        return Healthcheck(test=("NONE",))
+    if not given:
+        return None
+    from tiffin.cli import amounts
+
+    times = ("interval", "timeout", "start-period", "start-interval")
+    numbers = {name: amounts.duration(parsed.text(f"health-{name}")) for name in times}
+    numbers["retries"] = parsed.number("health-retries")
+    for name, number in numbers.items():
+        if number < 0:
+            raise InvalidArgument(f"--health-{name} cannot be negative")
+    command = parsed.text("health-cmd")
+    return Healthcheck(
+        test=("CMD-SHELL", command) if command else (),
+        interval=numbers["interval"],
+        timeout=numbers["timeout"],
+        retries=numbers["retries"],
+        start_period=numbers["start-period"],
+        start_interval=numbers["start-interval"],
     )
 
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from tiffin.cli.command import Flag
 
 NETWORKS = "refused: bridge networks are not built yet; --network none and host are"
-HEALTH = "refused: health checks are not built yet"
 NOT_YET = "refused: not built yet"
 WINDOWS = "refused: it is for Windows containers"
 NETWORK_MODES = "differs: none and host; none is the default, as bridge networks are not built yet"
@@ -73,13 +72,13 @@ SHARED: tuple[Flag, ...] = (
     ("expose", "", "list", "Expose a port or a range of ports", "", DONE),
     ("gpus", "", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", "", NOT_YET),
     ("group-add", "", "list", "Add additional groups to join", "", NOT_YET),
-    ("health-cmd", "", "string", "Command to run to check health", "", HEALTH),
-    ("health-interval", "", "duration", "Time between running the check (ms|s|m|h)", "0s", HEALTH),
-    ("health-retries", "", "int", "Consecutive failures needed to report unhealthy", "", HEALTH),
+    ("health-cmd", "", "string", "Command to run to check health", "", DONE),
+    ("health-interval", "", "duration", "Time between running the check (ms|s|m|h)", "0s", DONE),
+    ("health-retries", "", "int", "Consecutive failures needed to report unhealthy", "", DONE),
     (
         "health-start-interval", "", "duration",
         "Time between running the check during the start period (ms|s|m|h)",
-        "0s", HEALTH,
+        "0s", DONE,
     ),
     (
         "health-start-period", "", "duration",
@@ -87,9 +86,9 @@ SHARED: tuple[Flag, ...] = (
             "Start period for the container to initialize before starting health-retries countdown "
             "(ms|s|m|h)"
         ),
-        "0s", HEALTH,
+        "0s", DONE,
     ),
-    ("health-timeout", "", "duration", "Maximum time to allow one check to run (ms|s|m|h)", "0s", HEALTH),
+    ("health-timeout", "", "duration", "Maximum time to allow one check to run (ms|s|m|h)", "0s", DONE),
     ("hostname", "h", "string", "Container host name", "", DONE),
     (
         "init", "", "bool",
@@ -131,7 +130,7 @@ SHARED: tuple[Flag, ...] = (
     ("name", "", "string", "Assign a name to the container", "", DONE),
     ("network", "", "network", "Connect a container to a network", "", NETWORK_MODES),
     ("network-alias", "", "list", "Add network-scoped alias for the container", "", NETWORKS),
-    ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", HEALTH),
+    ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", DONE),
     ("oom-kill-disable", "", "bool", "Disable OOM Killer", "", NOT_YET),
     ("oom-score-adj", "", "int", "Tune host's OOM preferences (-1000 to 1000)", "", NOT_YET),
     ("pid", "", "string", "PID namespace to use", "", NOT_YET),
@@ -142,7 +141,7 @@ SHARED: tuple[Flag, ...] = (
     ("publish-all", "P", "bool", "Publish all exposed ports to random ports", "", NETWORKS),
     ("quiet", "q", "bool", "Suppress the pull output", "", DONE),
     ("read-only", "", "bool", "Mount the container's root filesystem as read only", "", DONE),
-    ("restart", "", "string", "Restart policy to apply when a container exits", "no", NOT_YET),
+    ("restart", "", "string", "Restart policy to apply when a container exits", "no", DONE),
     (
         "rm", "", "bool",
         "Automatically remove the container and its associated anonymous volumes when it exits",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from tiffin.engine.views import event_attributes
 from tiffin.engine.views import log_path as container_log
 from tiffin.errors import InvalidArgument
 from tiffin.keeper.request import StartRequest
@@ -66,6 +67,27 @@ def start_request(
         log_max_size=log_size,
         log_max_file=log_files,
     )
+
+
+def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
+    """Return the members of a StartRequest that say what a keeper does beyond one run of the process."""
+    config, policy = record.config, record.host.restart_policy
+    found: dict[str, Any] = {
+        "events": store.layout.events,
+        "attributes": tuple(event_attributes(record).items()),
+        "restart": policy.name,
+        "restart_limit": policy.maximum_retry_count,
+    }
+    if config.stop_signal:
+        from tiffin.spec import signals  # few images name one
+
+        found["stop_signal"] = signals.number(config.stop_signal)
+    health = config.healthcheck
+    argv = health.argv(config.shell) if health else ()
+    if health and argv:
+        times = (health.interval, health.timeout, health.retries, health.start_period, health.start_interval)
+        found |= {"health": (argv, *times), "health_path": store.layout.health(record.id)}
+    return found
 
 
 def _spec(

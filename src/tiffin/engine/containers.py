@@ -129,6 +129,9 @@ class Containers:
         if state.status == "paused":
             message = "You cannot attach to a paused container, unpause it first"
             raise Conflict(message)
+        if state.status == "restarting":
+            message = "You cannot attach to a restarting container, wait until it is running"
+            raise Conflict(message)
         if not state.running:
             message = "You cannot attach to a stopped container, start it first"
             raise Conflict(message)

@@ -50,6 +50,13 @@ class Healthcheck(Value):
             start_interval=number(value.get("StartInterval")),
         )
 
+    def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what is executed to ask, () where nothing is; `shell` is the image's, if it names one."""
+        kind, *words = self.test or ("NONE",)
+        if kind == "CMD-SHELL":
+            return (*(shell or ("/bin/sh", "-c")), *words)
+        return tuple(words) if kind == "CMD" else ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the API's members, unset ones left out."""
         named = {
@@ -184,6 +191,10 @@ class RestartPolicy(Value):
     name: str = "no"
     maximum_retry_count: int = 0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {"Name": self.name, "MaximumRetryCount": self.maximum_retry_count}
+
 
 class LogConfig(Value):
     """Which log driver, with which options."""
@@ -260,10 +271,7 @@ class HostConfig(Value):
             "LogConfig": {"Type": self.log_config.type, "Config": dict(self.log_config.config)},
             "NetworkMode": self.network_mode,
             "PortBindings": {},
-            "RestartPolicy": {
-                "Name": self.restart_policy.name,
-                "MaximumRetryCount": self.restart_policy.maximum_retry_count,
-            },
+            "RestartPolicy": self.restart_policy.to_json(),
             "AutoRemove": self.auto_remove,
             "Mounts": [m.to_json() for m in self.mounts] or None,
             "Tmpfs": dict(self.tmpfs) or None,
