@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from tiffin.cli import catalogue, compatibility, groups, index, top
+from tests.cli import exercised
+from tiffin.cli import catalogue, compatibility, groups, index, shown, top
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
@@ -83,7 +84,21 @@ def test_the_compatibility_page_is_up_to_date() -> None:
         assert stream.read() == compatibility.page()
 
 
-def test_the_page_names_tests_that_exist() -> None:
-    """What the page says to be shown by a test is shown by a file that is there."""
-    for name, path in compatibility.SHOWN_BY.items():
-        assert os.path.exists(f"{REPOSITORY}/{path}"), name
+def test_the_page_names_sessions_that_use_the_flags() -> None:
+    """What the page says to be shown by a session is given there, and everything that is done is shown."""
+    told = {
+        (file, name, flag)
+        for name, files in shown.SESSIONS.items()
+        for file, flags in files.items()
+        for flag in ["", *flags.split()]
+    }
+    files = {file for file, _, _ in told}
+    seen = {(file, name, flag) for file in files for name, flag in exercised.flags(file)}
+    assert told - seen == set()
+    for command in catalogue.canonical().values():
+        if command.status.startswith("refused"):
+            continue
+        name = command.spellings[0]
+        assert shown.of_command(name), name
+        for row in command.flags:
+            assert row[5].startswith("refused") or shown.of_flag(name, row[0]), f"{name} --{row[0]}"

@@ -6,6 +6,7 @@ import io
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -387,3 +388,30 @@ def _keeper_of(step: str) -> int:
         except (OSError, ProcessLookupError):
             continue
     raise AssertionError("no process has the step's root mounted")
+
+
+def test_independent_stages_are_built_side_by_side(built: Engine, tmp_path: Path) -> None:
+    """Two stages that wait for each other both end: one listens for what the other sends."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    text = f"""
+        FROM base:1 AS listener
+        RUN timeout 30 nc -l -p {port} > /heard
+        FROM base:1 AS speaker
+        RUN until echo hello | nc 127.0.0.1 {port}; do usleep 50000; done; touch /said
+        FROM base:1
+        COPY --from=listener /heard /
+        COPY --from=speaker /said /
+    """
+    built.images.build(dockerfile=text, tags=["both:1"], network="host")
+    assert shell(built, "both:1", "cat /heard; ls /said") == "hello\n/said\n"
+
+
+def test_a_failing_stage_ends_the_others(built: Engine) -> None:
+    """A build fails when its first stage does; commands of other stages are killed, not waited for."""
+    text = "FROM base:1 AS slow\nRUN sleep 1000\nFROM base:1 AS bad\nRUN exit 7\n"
+    text += "FROM slow\nCOPY --from=bad /tmp /x\n"
+    with pytest.raises(BuildFailed) as failed:
+        built.images.build(dockerfile=text)
+    assert failed.value.exit_code == 7

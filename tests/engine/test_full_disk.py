@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.conftest import base_context, make_engine
 from tests.engine.parts import Shelf, check_sound, file, layer, shown
-from tests.servers import ScriptedServer
-from tests.store.parts import mounted, remounted_read_only
+from tests.servers import DockerRegistry, ScriptedServer
+from tests.store.parts import mounted
 from tiffin.engine.quick import run_to_end
 from tiffin.errors import BuildFailed, StorageFull
 from tiffin.spec.container import ContainerConfig, HostConfig
@@ -137,15 +140,54 @@ def test_a_full_disk_refuses_and_works_again(small: Engine) -> None:
     check_sound(small)
 
 
+def test_what_a_load_or_a_push_needs_room_for(small: Engine, tmp_path: Path) -> None:
+    """An archive from a pipe, and the compressed form of a layer, are StorageFull and leave nothing."""
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big/data").write_bytes(os.urandom(ROOM // 2))
+    (tmp_path / "big/Dockerfile").write_text("FROM scratch\nCOPY data /\n")
+    with DockerRegistry(str(tmp_path / "registry")) as registry, make_engine(tmp_path / "other") as other:
+        name = f"{registry.host}/big:1"
+        small.images.build(str(tmp_path / "big"), tags=[name])
+        before = _free(small)
+        with pytest.raises(StorageFull, match=NO_ROOM):
+            small.images.push(name)
+        check_sound(small)
+        assert _free(small) > before - (1 << 20)
+        (tmp_path / "big/data").write_bytes(os.urandom(2 * ROOM))
+        other.images.build(str(tmp_path / "big"), tags=["larger:1"])
+        with open(tmp_path / "saved.tar", "wb") as out:
+            other.images.save(["larger:1"], out)
+    with subprocess.Popen(["cat", str(tmp_path / "saved.tar")], stdout=subprocess.PIPE) as pipe:
+        assert isinstance(pipe.stdout, io.BufferedReader)
+        with pytest.raises(StorageFull, match=NO_ROOM):
+            small.images.load(pipe.stdout)
+    with open(tmp_path / "saved.tar", "rb") as archive, pytest.raises(StorageFull, match=NO_ROOM):
+        small.images.load(archive)
+    check_sound(small)
+    assert _free(small) > before - (1 << 20)
+    hello(small)
+
+
+@contextlib.contextmanager
+def read_only_view(folder: str, place: str) -> Iterator[None]:
+    """Show a folder at another place, where nothing can be written."""
+    os.mkdir(place)
+    subprocess.run(["mount", "--bind", "-o", "ro", folder, place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 def test_a_read_only_root(tmp_path: Path) -> None:
     """A store on a read-only disk says so, and is as it was when the disk is back."""
     disk, context = tmp_path / "disk", base_context(tmp_path / "context")
-    with mounted("tmpfs", str(disk), f"size={ROOM}"):
-        with make_engine(disk) as engine:
-            engine.images.build(context, tags=["base:1"])
-        with remounted_read_only(str(disk)), pytest.raises(StorageFull, match=r"state\.db") as refused:
-            make_engine(disk)
+    with make_engine(disk) as engine:
+        engine.images.build(context, tags=["base:1"])
+    with read_only_view(str(disk), str(tmp_path / "view")):
+        with pytest.raises(StorageFull, match=r"state\.db") as refused:
+            make_engine(tmp_path / "view")
         assert refused.value.hint == "the store must lie on a file system that can be written"
-        with make_engine(disk) as engine:
-            hello(engine)
-            check_sound(engine)
+    with make_engine(disk) as engine:
+        hello(engine)
+        check_sound(engine)

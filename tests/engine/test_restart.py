@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from typing import TYPE_CHECKING
 
@@ -149,3 +150,16 @@ def test_policies_that_are_none(engine: Engine, policy: RestartPolicy, words: st
     assert words in caught.value.message
     with pytest.raises(InvalidArgument):
         engine.containers.create(config(), HostConfig(restart_policy=ALWAYS, auto_remove=True))
+
+
+def test_a_policy_is_changed_while_it_runs(engine: Engine) -> None:
+    """`update` of the policy counts at the next end, in both directions."""
+    script = "trap 'exit 7' TERM; echo up; sleep 1000 & wait"
+    container = begin(engine, script, RestartPolicy())
+    assert next(iter(engine.containers.logs(container, follow=True))).data == b"up\n"
+    engine.containers.update(container, restart_policy=ALWAYS)
+    os.kill(engine.containers.state(container).pid, 9)
+    until(engine, container, lambda s: s.status == "running" and s.restart_count == 1)
+    engine.containers.update(container, restart_policy=RestartPolicy())
+    os.kill(engine.containers.state(container).pid, 9)
+    assert to_the_end(engine, container).restart_count == 1

@@ -380,8 +380,9 @@ class Digests:
         """Remember what was learnt."""
         if self._memo is None:
             return
-        for device in self._changed:
-            rows = [_ROW.pack(inode, *row) for inode, row in self._known[device].items()]
+        # Another stage's thread may be learning: work on copies, which are made in one step.
+        for device in tuple(self._changed):
+            rows = [_ROW.pack(inode, *row) for inode, row in tuple(self._known[device].items())]
             self._memo.remember(self._key(device), _MEMO_FORMAT + b"".join(rows))
         self._changed.clear()
 

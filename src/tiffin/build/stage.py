@@ -74,6 +74,8 @@ class Stage:
         self.platform = platform
         self.escape = escape
         self.layers: tuple[Layer, ...] = ()
+        self.number = 0
+        """The number of the step that runs."""
         self.changed = False
         """Whether a layer was made anew, here or in the stage that this one starts from."""
         self.config = ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/")

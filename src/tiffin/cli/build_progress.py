@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from tiffin.build import events
 from tiffin.cli import format as formats
@@ -60,7 +61,7 @@ class Lines:
         self._announced: set[int] = set()
         self._stages = 0
         self._new = 0
-        self._seconds = 0.0
+        self._began = time.monotonic()
 
     def __call__(self, event: events.BuildEvent) -> None:
         """Show one event (from any thread)."""
@@ -108,7 +109,6 @@ class Lines:
         if begun is None:
             return
         self._new += event.layer and not event.cached
-        self._seconds += event.seconds
         self.say(f"{self.title(begun):<{_COLUMN}} {cost(event)}".rstrip())
 
     def title(self, event: events.StepStarted) -> str:
@@ -128,7 +128,7 @@ class Lines:
         name = ", ".join(self._tags) if self._tags else "image"
         count = len(built.layers)
         layers = f"{count} {'layer' if count == 1 else 'layers'}, {self._new} new"
-        self.say(f"{name}  {built.image_id[:19]}…  {layers}, {self._seconds:.1f}s")
+        self.say(f"{name}  {built.image_id[:19]}…  {layers}, {time.monotonic() - self._began:.1f}s")
 
     def close(self) -> None:
         """Leave nothing half written."""

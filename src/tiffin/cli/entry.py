@@ -162,7 +162,7 @@ def _call(command: Command | None, spelled: str, words: Sequence[str], session: 
     except parser.HelpAsked:
         from tiffin.cli import help as helping
 
-        sys.stdout.write(helping.text(command, spelled))
+        sys.stdout.write(helping.text(command, spelled) + helping.not_here(command))
         return 0
     return command.handler(parsed, session)
 
@@ -198,7 +198,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         verb = "open " if isinstance(error, FileNotFoundError | PermissionError) else ""
         return f"{verb}{os.fsdecode(error.filename)}: {error.strerror.lower()}"
-    return str(error)
+    return str(getattr(error, "strerror", "") or error)
 
 
 def _show_known(error: TiffinError, spelled: str) -> int:

@@ -11,6 +11,7 @@ from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, Rest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from tiffin.cli.parser import Parsed
     from tiffin.spec.mount import Mount
@@ -56,7 +57,6 @@ def host(parsed: Parsed) -> HostConfig:
         raise InvalidArgument(
             "content trust is not supported", hint="leave --disable-content-trust=false out"
         )
-    pids = parsed.number("pids-limit")
     return HostConfig(
         binds=tuple(dict.fromkeys(_bind(text) for text in parsed.many("volume") if ":" in text)),
         mounts=_mounts(parsed),
@@ -66,18 +66,33 @@ def host(parsed: Parsed) -> HostConfig:
         privileged=parsed.flag("privileged"),
         init=parsed.flag("init") if parsed.given("init") else None,
         readonly_rootfs=parsed.flag("read-only"),
-        memory=_bytes(parsed, "memory"),
-        memory_swap=_bytes(parsed, "memory-swap"),
         shm_size=_bytes(parsed, "shm-size") or _SHM_SIZE,
         runtime=parsed.text("runtime"),
-        nano_cpus=_cpus(parsed),
-        pids_limit=pids,
         cap_add=_capabilities(parsed, "cap-add"),
         cap_drop=_capabilities(parsed, "cap-drop"),
         security_opt=_security(parsed),
         container_id_file=parsed.text("cidfile"),
         restart_policy=_restart(parsed),
+        oom_score_adj=parsed.number("oom-score-adj"),
+        **limits(parsed),
     )
+
+
+def limits(parsed: Parsed) -> dict[str, Any]:
+    """Return the limits that were given, by their names in HostConfig; shared with `update`."""
+    found: dict[str, Any] = {}
+    for name in ("memory", "memory-swap", "memory-reservation"):
+        if parsed.given(name):
+            found[name] = _bytes(parsed, name)
+    for name in ("pids-limit", "cpu-shares", "cpu-period", "cpu-quota"):
+        if parsed.given(name):
+            found[name] = parsed.number(name)
+    for name in ("cpuset-cpus", "cpuset-mems"):
+        if parsed.given(name):
+            found[name] = parsed.text(name)
+    if parsed.given("cpus"):
+        found["nano-cpus"] = _cpus(parsed)
+    return {name.replace("-", "_"): value for name, value in found.items()}
 
 
 def restart_policy(text: str) -> RestartPolicy:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tiffin.build.events import BuildEvent
     from tiffin.build.roles import Built, Options, Output, RunRequest
     from tiffin.engine.engine import Engine
+    from tiffin.keeper.client import Connection
     from tiffin.spec.image import ImageConfig
 
 _CLEANUP_SECONDS = 30.0
@@ -117,6 +118,12 @@ class _Runner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._running: set[Connection] = set()
+
+    def cancel(self) -> None:
+        """Kill what runs now; each step then ends by itself, in its own thread."""
+        for connection in tuple(self._running):
+            connection.send_kill(9)
 
     def run(self, request: RunRequest, output: Output) -> RunResult:
         """Run to the end; the result's draft is what the command changed."""
@@ -172,6 +179,7 @@ class _Runner:
         request = request.replace(bound=True, discard=(request.bundle,))
         numbers = {"stdout": 1, "stderr": 2}
         with launch(self._engine, request) as connection:
+            self._running.add(connection)
             try:
                 code = communicate(connection, b"", lambda stream, data: output(numbers[stream], data))
             except BaseException:
@@ -179,6 +187,8 @@ class _Runner:
                 connection.send_kill(9)
                 until_closed(connection, _CLEANUP_SECONDS)
                 raise
+            finally:
+                self._running.discard(connection)
             if not until_closed(connection, _CLEANUP_SECONDS):
                 message = "the step has ended, but its mounts could not be given back"
                 raise Unavailable(message)

@@ -40,6 +40,7 @@ def stop(engine: Engine, record: ContainerRecord, *, timeout: int | None, signal
         message = f"container {record.name}: tried to kill container, but did not receive an exit event"
         raise Conflict(message, hint="its process hangs in the kernel; see ps -o stat,wchan")
     engine.store.events.append("container", "stop", record.id, event_attributes(record))
+    _forget(engine, record)
 
 
 def _end(connection: Connection, record: ContainerRecord, signal: int, seconds: float | None) -> bool:
@@ -76,6 +77,14 @@ def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
         connection.kill(wanted)
         if wanted == 9:
             until_exit(connection, _KILL_GRACE)
+    if wanted == 9:
+        _forget(engine, record)
+
+
+def _forget(engine: Engine, record: ContainerRecord) -> None:
+    """Remove a `--rm` container that was ended here, so that its name is free when the command returns."""
+    if record.host.auto_remove:
+        engine.containers.cleanup(record.id)
 
 
 def wait(store: Store, record: ContainerRecord) -> int:

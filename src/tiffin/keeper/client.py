@@ -201,6 +201,11 @@ class Connection:
         self._send(frames.VERB, f"policy {name} {limit}".encode())
         self._answer()
 
+    def update(self, resources: dict[str, Any]) -> None:
+        """Give the container other limits (OCI `linux.resources`); raise Conflict with a reason."""
+        self._send(frames.VERB, b"update " + jsontext.dumps_bytes(resources))
+        self._answer()
+
     def acknowledge(self) -> None:
         """Promise to clean up after an auto-remove, once X or F has come."""
         self._send(frames.ACKNOWLEDGE)

@@ -48,7 +48,7 @@ class Container:
         self._loop.watch(self._reaper.descriptor, READ, self._sweep)
         self._peers: list[Peer] = []
         self._processes: list[Process] = []
-        self._execs = Execs(request, self._process, self._forget)
+        self._execs = Execs(request, self._process, self._forget, self._reaper)
         self._state = ContainerState()
         self._ended = False
         self._acknowledged = False
@@ -530,6 +530,10 @@ class Container:
         peer.send(frames.DONE)
 
     def _verb(self, peer: Peer, data: bytes) -> None:
+        if data.startswith(b"update "):
+            reason = self._execs.update(data[7:]) if not self._ended else "the container is not running"
+            peer.refuse(reason) if reason else peer.send(frames.DONE)
+            return
         word, *rest = data.decode(errors="replace").split(" ")
         if word == "stay" and not rest:
             peer.send(frames.DONE)

@@ -6,6 +6,7 @@ import os
 
 from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import frames
+from tiffin.keeper.process import launch
 from tiffin.runtime import oci
 from tiffin.spec import clock, jsontext
 from tiffin.store import atomic
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tiffin.keeper.health import Output
     from tiffin.keeper.peer import Peer
-    from tiffin.keeper.process import Process
+    from tiffin.keeper.process import Process, Reaper
     from tiffin.keeper.request import StartRequest
 
     Hooks = tuple[Callable[[Process], None], Callable[[Process, bytes], None], Callable[[Process], None]]
@@ -30,12 +31,32 @@ class Execs:
     """Starts them, and tells their peers how they ended."""
 
     def __init__(
-        self, request: StartRequest, make: Callable[..., Process], forget: Callable[[Process], None]
+        self,
+        request: StartRequest,
+        make: Callable[..., Process],
+        forget: Callable[[Process], None],
+        reaper: Reaper,
     ) -> None:
         """`make` makes a process of the container, `forget` is called with one that has ended."""
         self._request = request
-        self._make, self._forget = make, forget
+        self._make, self._forget, self._reaper = make, forget, reaper
         self._numbers = 0
+
+    def update(self, resources: bytes) -> str:
+        """Change the container's limits; return why that was not possible, "" if it was."""
+        file, log = os.memfd_create("resources"), os.memfd_create("log")
+        try:
+            atomic.write_all(file, resources)
+            own, request = f"/proc/{os.getpid()}/fd", self._request
+            command = oci.update(
+                request.runtime, request.container_id, resources=f"{own}/{file}", log=f"{own}/{log}"
+            )
+            if not self._reaper.collect(launch(command, [])):
+                return ""
+            return oci.last_error(os.pread(log, 65536, 0)) or "the runtime gave no reason"
+        finally:
+            os.close(file)
+            os.close(log)
 
     def part(self, peer: Peer, data: bytes) -> None:
         """Keep a part of the description that an exec brings the last of."""

@@ -28,7 +28,8 @@ Client to keeper:
     R  resize        rows and columns, 2 bytes each. No answer.
     K  kill          a signal's number, 1 byte. Answered by D or N.
     V  verb          b"pause", b"resume", b"stay" (not to be started again, whatever the policy says) or
-                     b"policy NAME LIMIT" (the restart policy from now on). Answered by D or N.
+                     b"policy NAME LIMIT" (the restart policy from now on) or b"update JSON" (OCI
+                     `linux.resources`). Answered by D or N.
     Y  acknowledge   on the channel, after X or F: "what an auto-remove leaves in the store, I clean up". The
                      keeper removes the folders that it was told to. No answer.
 

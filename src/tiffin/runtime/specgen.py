@@ -114,6 +114,7 @@ def generate(  # the parts of one document
         "mounts": _mounts(host, mounts, files, init, machine),
         "linux": _linux(host, container_id, machine, security, network),
     }
+    _burden(process, host)
     if config.domainname:
         spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
     propagation = {m.propagation.removeprefix("r") for m in mounts if isinstance(m, Bind)}
@@ -125,6 +126,15 @@ def generate(  # the parts of one document
         # Ours alone: what a user writes as an annotation never gets here.
         spec["annotations"] = {seccomp.ANNOTATION: filter.compiled}
     return spec
+
+
+def _burden(process: dict[str, Any], host: HostConfig) -> None:
+    """Add what only the container's own process has: rlimits, and the blame for a full memory."""
+    score = limits.oom_score(host.oom_score_adj)
+    if score is not None:
+        process["oomScoreAdj"] = score
+    if host.ulimits:
+        process["rlimits"] = limits.rlimits(host.ulimits)
 
 
 # --- the process --------------------------------------------------------------------------------

@@ -69,12 +69,13 @@ class Events:
                 continue
             with stream:
                 for line in stream:
-                    event = _parse(line)
+                    event = parse(line)
                     if event is not None:
                         yield event
 
 
-def _parse(line: bytes) -> Event | None:
+def parse(line: bytes) -> Event | None:
+    """Return the event of a line; None for one that is empty or was cut short."""
     if not line.strip():
         return None
     try:

@@ -176,7 +176,7 @@ def _volumes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  #
             yield Finding(kind="volume", path=path, message=message, repaired=repair)
     for name in sorted(posix.listdir(store.layout.volumes)):
         path = store.layout.volume_data(name)
-        if name in known or not os.path.isdir(path) or gc.is_unborn(os.path.dirname(path)):
+        if name in known or not os.path.isdir(path) or gc.is_nobodys(os.path.dirname(path)):
             continue
         if repair:
             row = (name, clock.now(), 0, jsontext.dumps({}), jsontext.dumps({}))

@@ -21,6 +21,7 @@ from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.value import Value
 from tiffin.store import atomic, graph
 from tiffin.store.snapshots import EMPTY_LAYER, OWNER
+from tiffin.store.volumes import REMOVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _has_row(store: Store, item: Removable) -> bool:
         return known or _is_owned(item.path)
     if item.kind == "volume":
         known = one("SELECT 1 FROM volumes WHERE name=?", (name,)) is not None
-        return known or not is_unborn(item.path)
+        return known or not is_nobodys(item.path)
     if name in {EMPTY_LAYER, store.layout.mount_points_name("")}:
         return True
     if name.endswith(".tmp"):
@@ -234,9 +235,11 @@ def _has_row(store: Store, item: Removable) -> bool:
     return one("SELECT 1 FROM layers WHERE chain_id>=? AND chain_id<?", (start, f"{start}g")) is not None
 
 
-def is_unborn(volume: str) -> bool:
-    """Tell whether a volume's folder holds nothing: its maker died before its record, it may go."""
-    return all(name == "_data" and not posix.listdir(path) for name, path in _entries(volume))
+def is_nobodys(volume: str) -> bool:
+    """Tell whether a folder without a record is nobody's: its maker or its remover was killed."""
+    return os.path.exists(f"{volume}/{REMOVED}") or all(
+        name == "_data" and not posix.listdir(path) for name, path in _entries(volume)
+    )
 
 
 def _is_owned(folder: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.command import JSON_FORMAT, TABLE_FORMAT, Command
+from tiffin.cli.command import TABLE_FORMAT, Command
 
 NOT_BUILT = "refused: not built yet"
 
@@ -15,20 +15,6 @@ SYSTEM_DF = Command(
     flags=(
         ("format", "", "string", TABLE_FORMAT, "", NOT_BUILT),
         ("verbose", "v", "bool", "Show detailed information on space usage", "", NOT_BUILT),
-    ),
-    status=NOT_BUILT,
-)
-
-EVENTS = Command(
-    spellings=("system events", "events"),
-    usage="[OPTIONS]",
-    short="Get real time events from the server",
-    maximum=0,
-    flags=(
-        ("filter", "f", "filter", "Filter output based on conditions provided", "", NOT_BUILT),
-        ("format", "", "string", JSON_FORMAT, "", NOT_BUILT),
-        ("since", "", "string", "Show all events created since timestamp", "", NOT_BUILT),
-        ("until", "", "string", "Stream events until this timestamp", "", NOT_BUILT),
     ),
     status=NOT_BUILT,
 )
