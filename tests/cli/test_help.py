@@ -1,13 +1,12 @@
-"""Help pages are docker's, line by line: compared with its client where that is installed."""
+"""Help pages are docker's, character by character."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
+from tests.cli import docker_said
 from tiffin.cli import catalogue
 from tiffin.cli import help as helping
 
@@ -16,23 +15,13 @@ COMMANDS = (
     "system prune", "volume create", "network create", "service update", "swarm init", "cp", "builder prune",
     "stack deploy", "login", "inspect", "top", "plugin create",
 )  # fmt: skip
-needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="docker's client is not installed")
 
 
-def _dockers(words: list[str]) -> str:
-    done = subprocess.run(
-        ["docker", *words, "--help"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    )
-    text = re.sub(r"(?s)^DEPRECATED:.*?buildx/\n\n", "", done.stdout)
-    return text.replace("docker ", "tiffin ")
-
-
-@needs_docker
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_is_dockers(name: str) -> None:
     """Usage, text, aliases, and flags aligned and wrapped are the same characters."""
     page = helping.text(catalogue.commands()[name], name)
-    assert page.rstrip("\n") == _dockers(name.split()).rstrip("\n")
+    assert [docker_said.page_digest(page)] == docker_said.recorded()["pages"][name]
 
 
 def test_a_long_help_is_wrapped_and_aligned() -> None:

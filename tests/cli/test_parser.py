@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli import docker_said
 from tiffin.cli import catalogue, entry, parser
 from tiffin.cli.command import Command
 
@@ -155,28 +154,26 @@ WRONG = (
 )  # fmt: skip
 
 
-@pytest.mark.skipif(not shutil.which("docker"), reason="docker's client is not installed")
 @pytest.mark.parametrize("line", WRONG)
 def test_errors_are_dockers(line: str, capfd: pytest.CaptureFixture[str]) -> None:
     """What docker's client refuses by itself is refused in the same words, with the same exit code."""
-    theirs = subprocess.run(["docker", *line.split()], capture_output=True, text=True, check=False)
+    exit_code, output, *expected = docker_said.recorded()["errors"][line]
     code = entry.run(line.split())
     mine = capfd.readouterr()
-    expected = theirs.stderr.replace("docker", "tiffin").replace("SRun", "See")
     lines = [
         text for text in mine.err.splitlines() if not text.startswith(("Did you mean", "write ", "give "))
     ]
     ours = [text for text in lines if text]
-    if not expected.startswith("tiffin: unknown command"):
+    if not expected[0].startswith("tiffin: unknown command"):
         # Docker points to --help after every error of `run`; a hint of our own may stand there instead.
-        ours, wanted = ours[:2], [text for text in expected.splitlines() if text][:2]
+        ours, wanted = ours[:2], expected[:2]
         if "Run 'tiffin" in wanted[1]:
             ours, wanted = ours[:1], wanted[:1]
         assert ours == wanted
     else:
-        assert ours == [text for text in expected.splitlines() if text]
-    assert code == theirs.returncode
-    assert mine.out == theirs.stdout
+        assert ours == expected
+    assert code == int(exit_code)
+    assert mine.out == output
 
 
 def test_refused_commands_say_why(capfd: pytest.CaptureFixture[str]) -> None:
