@@ -172,3 +172,52 @@ def test_run_with_shares_of_the_machine(tiffin: Tiffin) -> None:
     )
     assert said.startswith("300\n")
     assert "Cpus_allowed_list:\t0\n" in said
+
+
+def test_run_with_what_is_handed_on(tiffin: Tiffin) -> None:
+    """Rlimits, kernel settings, groups, devices, names and servers are seen from inside."""
+    script = "ulimit -n; ulimit -Hn; cat /proc/sys/kernel/msgmax; id -G; cat /etc/hosts /etc/resolv.conf"
+    said = tiffin(
+        *("run", "--rm", "--ulimit", "nofile=100:200", "--sysctl", "kernel.msgmax=4242", "--group-add", "77"),
+        *("--add-host", "db:10.0.0.9", "--dns", "10.0.0.1", "--dns-search", "example.com"),
+        *("--dns-option", "ndots:3", "--annotation", "a=b", "--device", "/dev/full:/dev/brimful:r", "box:1"),
+        *("sh", "-c", f"{script}; ls /dev/brimful; echo x > /dev/brimful"),
+        code=1,
+    )
+    assert said.startswith("100\n200\n4242\n0 77\n")
+    assert "10.0.0.9\tdb\n" in said
+    assert said.endswith("nameserver 10.0.0.1\nsearch example.com\noptions ndots:3\n/dev/brimful\n")
+
+
+def test_what_cannot_be_handed_on_is_named(tiffin: Tiffin) -> None:
+    """Each wrong value is refused in docker's words, before anything is made."""
+    for words, reason in (
+        (("--ulimit", "nofile=5:3"), "soft limit must be less than or equal to hard limit: 5 > 3"),
+        (("--ulimit", "flights=1"), "invalid ulimit type: flights"),
+        (("--sysctl", "kernel.hostname=x"), "sysctl 'kernel.hostname' is not allowed"),
+        (("--device", "/dev/no-such-device"), "no such file or directory"),
+        (("--add-host", "db"), "bad format for add-host"),
+        (("--dns", "nobody"), "nobody is not an ip address"),
+        (("--log-driver", "syslog"), "no log driver named 'syslog' is registered"),
+        (("--log-opt", "colour=red"), "unknown log opt 'colour' for json-file log driver"),
+        (("--annotation", "run.oci.seccomp_bpf_file=x"), "invalid annotation"),
+        (("--oom-score-adj", "2000"), "range for oom score adj"),
+        (("--cpuset-cpus", "3-1"), "for cpuset cpus"),
+    ):
+        assert reason in tiffin.wrong("run", "--rm", *words, "box:1", "true", code=125)
+    assert tiffin("ps", "-aq") == ""
+
+
+def test_logs_are_bounded_labelled_or_none(tiffin: Tiffin) -> None:
+    """--log-opt bounds and labels the log; --log-driver none keeps nothing."""
+    tiffin(
+        *("run", "--name", "noted", "--label", "a=b", "--log-opt", "labels=a", "--log-opt", "max-size=1k"),
+        *("--log-opt", "max-file=1", "--log-opt", "tag={{.Name}}", "box:1", "sh", "-c", "echo one; echo two"),
+    )
+    path = json.loads(tiffin("inspect", "noted"))[0]["LogPath"]
+    with open(path, "rb") as stream:
+        assert json.loads(stream.readline())["attrs"] == {"a": "b", "tag": "noted"}
+    tiffin("rm", "noted")
+    tiffin("run", "--name", "mute", "--log-driver", "none", "box:1", "echo", "x")
+    assert tiffin("logs", "mute") == ""
+    tiffin("rm", "mute")

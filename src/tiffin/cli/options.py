@@ -75,7 +75,18 @@ def host(parsed: Parsed) -> HostConfig:
         restart_policy=_restart(parsed),
         oom_score_adj=parsed.number("oom-score-adj"),
         **limits(parsed),
+        **_plumbing(parsed),
     )
+
+
+def _plumbing(parsed: Parsed) -> dict[str, Any]:
+    """Return what few containers ask for, as members of HostConfig."""
+    names = ("ulimit", "sysctl", "group-add", "device", "add-host", "dns", "dns-search", "dns-option")
+    if not any(map(parsed.given, (*names, "log-driver", "log-opt", "annotation"))):
+        return {}
+    from tiffin.cli import plumbing
+
+    return plumbing.members(parsed)
 
 
 def limits(parsed: Parsed) -> dict[str, Any]:

@@ -90,9 +90,10 @@ SESSIONS: dict[str, dict[str, str]] = {
             "sig-proxy stop-signal stop-timeout"
         ),
         "test_session_life.py": (
-            "cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems health-cmd health-interval "
-            "health-retries health-start-interval health-start-period health-timeout "
-            "memory-reservation no-healthcheck oom-score-adj restart"
+            "add-host annotation cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems device dns "
+            "dns-option dns-search group-add health-cmd health-interval health-retries "
+            "health-start-interval health-start-period health-timeout log-driver log-opt "
+            "memory-reservation no-healthcheck oom-score-adj restart sysctl ulimit"
         ),
     },
     "container start": {

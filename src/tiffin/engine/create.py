@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from tiffin.engine import mounts
+from tiffin.engine.bundle import check_log
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
-from tiffin.runtime import limits
+from tiffin.runtime import devices, limits
 from tiffin.runtime.machine import Machine
+from tiffin.runtime.specgen import OBEYED
 from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 _MILLISECOND = 1_000_000
 _RESTARTS = ("no", "always", "on-failure", "unless-stopped")
+_SYSCTLS = {
+    *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
+    *("kernel.shmmni", "kernel.shm_rmid_forced"),
+}
 _PULLS = ("always", "missing", "never")
 
 
@@ -110,6 +116,16 @@ def check_host(host: HostConfig) -> list[str]:
         message = f"network {host.network_mode} not found"
         raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
     check_restart(host.restart_policy)
+    check_log(host.log_config)
+    for name in host.sysctls:
+        _check_sysctl(name, host)
+    limits.rlimits(host.ulimits)
+    for name in host.annotations:
+        if not name or name.startswith(OBEYED):
+            message = f"invalid annotation '{name}'"
+            raise InvalidArgument(message, hint="names that a runtime obeys could take its protection away")
+    if host.devices:
+        devices.given(host.devices)
     if host.auto_remove and host.restart_policy.name not in {"", "no"}:
         message = "can't create 'AutoRemove' container with restart policy"
         raise InvalidArgument(message)
@@ -127,6 +143,14 @@ def check_restart(policy: RestartPolicy) -> None:
         raise InvalidArgument(f"{message} and cannot be negative" if negative else message)
     if negative:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+
+
+def _check_sysctl(name: str, host: HostConfig) -> None:
+    """Raise InvalidArgument for a setting that is not the container's own (docker's list)."""
+    if name.startswith("net.") and host.network_mode == "host":
+        raise InvalidArgument(f"sysctl '{name}' not allowed with host net namespace")
+    if not name.startswith(("net.", "fs.mqueue.")) and name not in _SYSCTLS:
+        raise InvalidArgument(f"sysctl '{name}' is not allowed")
 
 
 def _check_health(health: Healthcheck) -> None:

@@ -281,10 +281,6 @@ class HostConfig(Value):
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
-    ipc_mode: str = "private"
-    pid_mode: str = ""
-    uts_mode: str = ""
-    volumes_from: tuple[str, ...] = ()
     annotations: Mapping[str, str] = EMPTY
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
@@ -329,10 +325,6 @@ class HostConfig(Value):
             dns=strings(get("Dns")),
             dns_search=strings(get("DnsSearch")),
             dns_options=strings(get("DnsOptions")),
-            ipc_mode=str(get("IpcMode") or "private"),
-            pid_mode=str(get("PidMode") or ""),
-            uts_mode=str(get("UTSMode") or ""),
-            volumes_from=strings(get("VolumesFrom")),
             annotations=mapping(get("Annotations")),
             cap_add=strings(get("CapAdd")),
             cap_drop=strings(get("CapDrop")),
@@ -385,10 +377,6 @@ class HostConfig(Value):
             "Dns": list(self.dns),
             "DnsSearch": list(self.dns_search),
             "DnsOptions": list(self.dns_options),
-            "IpcMode": self.ipc_mode,
-            "PidMode": self.pid_mode,
-            "UTSMode": self.uts_mode,
-            "VolumesFrom": list(self.volumes_from) or None,
             **({"Sysctls": dict(self.sysctls)} if self.sysctls else {}),
             **({"Annotations": dict(self.annotations)} if self.annotations else {}),
         }
