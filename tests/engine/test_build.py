@@ -397,9 +397,10 @@ def test_independent_stages_are_built_side_by_side(built: Engine, tmp_path: Path
         port = holder.getsockname()[1]
     text = f"""
         FROM base:1 AS listener
-        RUN timeout 30 nc -l -p {port} > /heard
+        RUN until timeout 60 nc -l -p {port} > /heard && test -s /heard; do :; done
         FROM base:1 AS speaker
-        RUN until echo hello | nc 127.0.0.1 {port}; do usleep 50000; done; touch /said
+        RUN until echo hello | nc 127.0.0.1 {port}; do usleep 50000; done; touch /said; \\
+            while echo hello | nc 127.0.0.1 {port}; do usleep 50000; done
         FROM base:1
         COPY --from=listener /heard /
         COPY --from=speaker /said /
