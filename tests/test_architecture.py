@@ -48,7 +48,16 @@ MAY_RENAME = {
 MAY_PRINT: dict[str, str] = {}
 
 # What the keeper may know of the other rooms.
-KEEPER_MAY_IMPORT = {"errors", "spec", "settings", "store.atomic", "runtime.oci", "network.names", "keeper"}
+KEEPER_MAY_IMPORT = {
+    "errors",
+    "spec",
+    "settings",
+    "store.atomic",
+    "store.journal",
+    "runtime.oci",
+    "network.names",
+    "keeper",
+}
 # Built-in or C modules, or so small that a process that stays can afford them.
 KEEPER_STDLIB = {
     "__future__", "_ctypes", "_json", "_posixsubprocess", "_signal", "_socket", "_struct", "_thread", "array",

@@ -11,7 +11,7 @@ from tiffin.errors import InvalidArgument, NotFound
 from tiffin.runtime import bundle, limits, oci, seccomp, security, specgen
 from tiffin.runtime.machine import Machine, kernel_version
 from tiffin.runtime.user import User
-from tiffin.spec.container import ContainerConfig, HostConfig
+from tiffin.spec.container import ContainerConfig, HostConfig, Ulimit
 
 MACHINE = Machine(
     architecture="amd64", kernel=(6, 1), cpus=4, capabilities=(), cgroup_version=2, swap_limit=True
@@ -170,11 +170,11 @@ def test_rlimits_are_never_above_our_own() -> None:
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    made = limits.rlimits([limits.Rlimit(name="nofile", soft=-1, hard=-1)])
+    made = limits.rlimits([Ulimit(name="nofile", soft=-1, hard=-1)])
     assert made[0]["type"] == "RLIMIT_NOFILE"
     assert made[0]["hard"] == (hard if hard >= 0 else (1 << 64) - 1)
     with pytest.raises(InvalidArgument, match="invalid ulimit type: flights"):
-        limits.rlimits([limits.Rlimit(name="flights", soft=1, hard=1)])
+        limits.rlimits([Ulimit(name="flights", soft=1, hard=1)])
     assert limits.oom_score(0) is None
     with open("/proc/self/oom_score_adj") as stream:
         assert (limits.oom_score(-1000) or 0) >= int(stream.read())

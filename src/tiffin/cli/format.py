@@ -108,8 +108,8 @@ def status(state: ContainerState, now: float | None = None) -> str:
     """Return the STATUS column of a container."""
     word = state.status
     if word in {"running", "paused"}:
-        up = f"Up {since(state.started_at, now)}"
-        return f"{up} (Paused)" if word == "paused" else up
+        note = "Paused" if word == "paused" else state.health.replace("starting", "health: starting")
+        return f"Up {since(state.started_at, now)}" + (f" ({note})" if note else "")
     if word == "restarting":
         return f"Restarting ({state.exit_code}) {since(state.finished_at, now)} ago"
     if word == "removing":

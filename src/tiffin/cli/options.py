@@ -6,11 +6,12 @@ import os
 
 from tiffin.cli import keyvalues
 from tiffin.errors import InvalidArgument
-from tiffin.spec.container import ContainerConfig, HostConfig
+from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from tiffin.cli.parser import Parsed
     from tiffin.spec.mount import Mount
@@ -45,6 +46,7 @@ def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
         working_dir=parsed.text("workdir"),
         labels=labels,
         stop_signal=parsed.text("stop-signal"),
+        healthcheck=_healthcheck(parsed),
         stop_timeout=parsed.number("stop-timeout") if parsed.given("stop-timeout") else None,
     )
 
@@ -55,7 +57,6 @@ def host(parsed: Parsed) -> HostConfig:
         raise InvalidArgument(
             "content trust is not supported", hint="leave --disable-content-trust=false out"
         )
-    pids = parsed.number("pids-limit")
     return HostConfig(
         binds=tuple(dict.fromkeys(_bind(text) for text in parsed.many("volume") if ":" in text)),
         mounts=_mounts(parsed),
@@ -65,16 +66,89 @@ def host(parsed: Parsed) -> HostConfig:
         privileged=parsed.flag("privileged"),
         init=parsed.flag("init") if parsed.given("init") else None,
         readonly_rootfs=parsed.flag("read-only"),
-        memory=_bytes(parsed, "memory"),
-        memory_swap=_bytes(parsed, "memory-swap"),
         shm_size=_bytes(parsed, "shm-size") or _SHM_SIZE,
         runtime=parsed.text("runtime"),
-        nano_cpus=_cpus(parsed),
-        pids_limit=pids,
         cap_add=_capabilities(parsed, "cap-add"),
         cap_drop=_capabilities(parsed, "cap-drop"),
         security_opt=_security(parsed),
         container_id_file=parsed.text("cidfile"),
+        restart_policy=_restart(parsed),
+        oom_score_adj=parsed.number("oom-score-adj"),
+        **limits(parsed),
+        **_plumbing(parsed),
+    )
+
+
+def _plumbing(parsed: Parsed) -> dict[str, Any]:
+    """Return what few containers ask for, as members of HostConfig."""
+    names = ("ulimit", "sysctl", "group-add", "device", "add-host", "dns", "dns-search", "dns-option")
+    if not any(map(parsed.given, (*names, "log-driver", "log-opt", "annotation"))):
+        return {}
+    from tiffin.cli import plumbing
+
+    return plumbing.members(parsed)
+
+
+def limits(parsed: Parsed) -> dict[str, Any]:
+    """Return the limits that were given, by their names in HostConfig; shared with `update`."""
+    found: dict[str, Any] = {}
+    for name in ("memory", "memory-swap", "memory-reservation"):
+        if parsed.given(name):
+            found[name] = _bytes(parsed, name)
+    for name in ("pids-limit", "cpu-shares", "cpu-period", "cpu-quota"):
+        if parsed.given(name):
+            found[name] = parsed.number(name)
+    for name in ("cpuset-cpus", "cpuset-mems"):
+        if parsed.given(name):
+            found[name] = parsed.text(name)
+    if parsed.given("cpus"):
+        found["nano-cpus"] = _cpus(parsed)
+    return {name.replace("-", "_"): value for name, value in found.items()}
+
+
+def restart_policy(text: str) -> RestartPolicy:
+    """Read `--restart NAME[:N]`; raises InvalidArgument in docker's words."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise InvalidArgument("invalid restart policy format: no policy provided before colon")
+    digits = count.removeprefix("-").removeprefix("+")
+    if count and not (digits.isascii() and digits.isdigit()):
+        raise InvalidArgument("invalid restart policy format: maximum retry count must be an integer")
+    return RestartPolicy(name=name or "no", maximum_retry_count=int(count or 0))
+
+
+def _restart(parsed: Parsed) -> RestartPolicy:
+    policy = restart_policy(parsed.text("restart"))
+    if policy.name != "no" and parsed.given("rm") and parsed.flag("rm"):
+        raise InvalidArgument("conflicting options: cannot specify both --restart and --rm")
+    return policy
+
+
+def _healthcheck(parsed: Parsed) -> Healthcheck | None:
+    names = ("cmd", "interval", "timeout", "retries", "start-period", "start-interval")
+    given = [f"health-{name}" for name in names if parsed.given(f"health-{name}")]
+    if parsed.given("no-healthcheck") and parsed.flag("no-healthcheck"):
+        if given:
+            raise InvalidArgument("--no-healthcheck conflicts with --health-* options")
+        return Healthcheck(test=("NONE",))
+    if not given:
+        return None
+    from tiffin.cli import amounts
+
+    times = ("interval", "timeout", "start-period", "start-interval")
+    numbers = {name: amounts.duration(parsed.text(f"health-{name}")) for name in times}
+    numbers["retries"] = parsed.number("health-retries")
+    for name, number in numbers.items():
+        if number < 0:
+            raise InvalidArgument(f"--health-{name} cannot be negative")
+    command = parsed.text("health-cmd")
+    return Healthcheck(
+        test=("CMD-SHELL", command) if command else (),
+        interval=numbers["interval"],
+        timeout=numbers["timeout"],
+        retries=numbers["retries"],
+        start_period=numbers["start-period"],
+        start_interval=numbers["start-interval"],
     )
 
 

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from tiffin.cli.command import Flag
 
 NETWORKS = "refused: bridge networks are not built yet; --network none and host are"
-HEALTH = "refused: health checks are not built yet"
 NOT_YET = "refused: not built yet"
+DEVICES = "differs: no CDI devices"
+LOGGING = "differs: json-file and none"
+ANNOTATIONS = "differs: names that change what the runtime does are refused"
 WINDOWS = "refused: it is for Windows containers"
 NETWORK_MODES = "differs: none and host; none is the default, as bridge networks are not built yet"
 SECURITY = "differs: no credentialspec; SELinux labels change nothing"
@@ -18,11 +20,11 @@ CONTENT_TRUST = "differs: accepted, as there is no content trust to turn off"
 
 # fmt: off
 SHARED: tuple[Flag, ...] = (
-    ("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", "", NETWORKS),
+    ("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", "", DONE),
     (
         "annotation", "", "map",
         "Add an annotation to the container (passed through to the OCI runtime)",
-        "map[]", NOT_YET,
+        "map[]", ANNOTATIONS,
     ),
     ("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR", "", DONE),
     (
@@ -48,38 +50,38 @@ SHARED: tuple[Flag, ...] = (
     ("cidfile", "", "string", "Write the container ID to the file", "", DONE),
     ("cpu-count", "", "int", "CPU count (Windows only)", "", WINDOWS),
     ("cpu-percent", "", "int", "CPU percent (Windows only)", "", WINDOWS),
-    ("cpu-period", "", "int", "Limit CPU CFS (Completely Fair Scheduler) period", "", NOT_YET),
-    ("cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota", "", NOT_YET),
+    ("cpu-period", "", "int", "Limit CPU CFS (Completely Fair Scheduler) period", "", DONE),
+    ("cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota", "", DONE),
     ("cpu-rt-period", "", "int", "Limit CPU real-time period in microseconds", "", NOT_YET),
     ("cpu-rt-runtime", "", "int", "Limit CPU real-time runtime in microseconds", "", NOT_YET),
-    ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", NOT_YET),
+    ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", DONE),
     ("cpus", "", "decimal", "Number of CPUs", "", DONE),
-    ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", NOT_YET),
-    ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", NOT_YET),
-    ("device", "", "list", "Add a host device to the container", "", NOT_YET),
+    ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", DONE),
+    ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", DONE),
+    ("device", "", "list", "Add a host device to the container", "", DEVICES),
     ("device-cgroup-rule", "", "list", "Add a rule to the cgroup allowed devices list", "", NOT_YET),
     ("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device", "[]", NOT_YET),
     ("device-read-iops", "", "list", "Limit read rate (IO per second) from a device", "[]", NOT_YET),
     ("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device", "[]", NOT_YET),
     ("device-write-iops", "", "list", "Limit write rate (IO per second) to a device", "[]", NOT_YET),
     ("disable-content-trust", "", "bool", "Skip image verification", "true", CONTENT_TRUST),
-    ("dns", "", "list", "Set custom DNS servers", "", NETWORKS),
-    ("dns-option", "", "list", "Set DNS options", "", NETWORKS),
-    ("dns-search", "", "list", "Set custom DNS search domains", "", NETWORKS),
+    ("dns", "", "list", "Set custom DNS servers", "", DONE),
+    ("dns-option", "", "list", "Set DNS options", "", DONE),
+    ("dns-search", "", "list", "Set custom DNS search domains", "", DONE),
     ("domainname", "", "string", "Container NIS domain name", "", DONE),
     ("entrypoint", "", "string", "Overwrite the default ENTRYPOINT of the image", "", DONE),
     ("env", "e", "list", "Set environment variables", "", DONE),
     ("env-file", "", "list", "Read in a file of environment variables", "", DONE),
     ("expose", "", "list", "Expose a port or a range of ports", "", DONE),
     ("gpus", "", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", "", NOT_YET),
-    ("group-add", "", "list", "Add additional groups to join", "", NOT_YET),
-    ("health-cmd", "", "string", "Command to run to check health", "", HEALTH),
-    ("health-interval", "", "duration", "Time between running the check (ms|s|m|h)", "0s", HEALTH),
-    ("health-retries", "", "int", "Consecutive failures needed to report unhealthy", "", HEALTH),
+    ("group-add", "", "list", "Add additional groups to join", "", DONE),
+    ("health-cmd", "", "string", "Command to run to check health", "", DONE),
+    ("health-interval", "", "duration", "Time between running the check (ms|s|m|h)", "0s", DONE),
+    ("health-retries", "", "int", "Consecutive failures needed to report unhealthy", "", DONE),
     (
         "health-start-interval", "", "duration",
         "Time between running the check during the start period (ms|s|m|h)",
-        "0s", HEALTH,
+        "0s", DONE,
     ),
     (
         "health-start-period", "", "duration",
@@ -87,9 +89,9 @@ SHARED: tuple[Flag, ...] = (
             "Start period for the container to initialize before starting health-retries countdown "
             "(ms|s|m|h)"
         ),
-        "0s", HEALTH,
+        "0s", DONE,
     ),
-    ("health-timeout", "", "duration", "Maximum time to allow one check to run (ms|s|m|h)", "0s", HEALTH),
+    ("health-timeout", "", "duration", "Maximum time to allow one check to run (ms|s|m|h)", "0s", DONE),
     ("hostname", "h", "string", "Container host name", "", DONE),
     (
         "init", "", "bool",
@@ -116,11 +118,11 @@ SHARED: tuple[Flag, ...] = (
     ("label-file", "", "list", "Read in a line delimited file of labels", "", DONE),
     ("link", "", "list", "Add link to another container", "", NETWORKS),
     ("link-local-ip", "", "list", "Container IPv4/IPv6 link-local addresses", "", NETWORKS),
-    ("log-driver", "", "string", "Logging driver for the container", "", NOT_YET),
-    ("log-opt", "", "list", "Log driver options", "", NOT_YET),
+    ("log-driver", "", "string", "Logging driver for the container", "", LOGGING),
+    ("log-opt", "", "list", "Log driver options", "", DONE),
     ("mac-address", "", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", "", NETWORKS),
     ("memory", "m", "bytes", "Memory limit", "", DONE),
-    ("memory-reservation", "", "bytes", "Memory soft limit", "", NOT_YET),
+    ("memory-reservation", "", "bytes", "Memory soft limit", "", DONE),
     (
         "memory-swap", "", "bytes",
         "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
@@ -131,9 +133,9 @@ SHARED: tuple[Flag, ...] = (
     ("name", "", "string", "Assign a name to the container", "", DONE),
     ("network", "", "network", "Connect a container to a network", "", NETWORK_MODES),
     ("network-alias", "", "list", "Add network-scoped alias for the container", "", NETWORKS),
-    ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", HEALTH),
+    ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", DONE),
     ("oom-kill-disable", "", "bool", "Disable OOM Killer", "", NOT_YET),
-    ("oom-score-adj", "", "int", "Tune host's OOM preferences (-1000 to 1000)", "", NOT_YET),
+    ("oom-score-adj", "", "int", "Tune host's OOM preferences (-1000 to 1000)", "", DONE),
     ("pid", "", "string", "PID namespace to use", "", NOT_YET),
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)", "", DONE),
     ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),
@@ -142,7 +144,7 @@ SHARED: tuple[Flag, ...] = (
     ("publish-all", "P", "bool", "Publish all exposed ports to random ports", "", NETWORKS),
     ("quiet", "q", "bool", "Suppress the pull output", "", DONE),
     ("read-only", "", "bool", "Mount the container's root filesystem as read only", "", DONE),
-    ("restart", "", "string", "Restart policy to apply when a container exits", "no", NOT_YET),
+    ("restart", "", "string", "Restart policy to apply when a container exits", "no", DONE),
     (
         "rm", "", "bool",
         "Automatically remove the container and its associated anonymous volumes when it exits",
@@ -154,10 +156,10 @@ SHARED: tuple[Flag, ...] = (
     ("stop-signal", "", "string", "Signal to stop the container", "", DONE),
     ("stop-timeout", "", "int", "Timeout (in seconds) to stop a container", "", DONE),
     ("storage-opt", "", "list", "Storage driver options for the container", "", NOT_YET),
-    ("sysctl", "", "map", "Sysctl options", "map[]", NOT_YET),
+    ("sysctl", "", "map", "Sysctl options", "map[]", DONE),
     ("tmpfs", "", "list", "Mount a tmpfs directory", "", DONE),
     ("tty", "t", "bool", "Allocate a pseudo-TTY", "", DONE),
-    ("ulimit", "", "ulimit", "Ulimit options", "[]", NOT_YET),
+    ("ulimit", "", "ulimit", "Ulimit options", "[]", DONE),
     (
         "use-api-socket", "", "bool",
         "Bind mount Docker API socket and required auth",

@@ -6,6 +6,33 @@ A test reads the sessions and holds this page to what they really do.
 from __future__ import annotations
 
 SESSIONS: dict[str, dict[str, str]] = {
+    "container update": {
+        "test_session_life.py": (
+            "cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems memory memory-reservation "
+            "memory-swap pids-limit restart"
+        ),
+    },
+    "system events": {
+        "test_session_life.py": "filter format since until",
+    },
+    "container stats": {
+        "test_session_life.py": "all format no-stream no-trunc",
+    },
+    "container port": {
+        "test_session_life.py": "",
+    },
+    "container diff": {
+        "test_session_life.py": "",
+    },
+    "container top": {
+        "test_session_life.py": "",
+    },
+    "container unpause": {
+        "test_session_life.py": "",
+    },
+    "container pause": {
+        "test_session_life.py": "",
+    },
     "builder prune": {
         "test_prune.py": "dry-run filter keep-storage",
         "test_session.py": "all force",
@@ -69,6 +96,12 @@ SESSIONS: dict[str, dict[str, str]] = {
             "attach cap-add cap-drop cidfile cpus detach-keys disable-content-trust domainname expose "
             "label label-file memory memory-swap mount network pids-limit privileged runtime shm-size "
             "sig-proxy stop-signal stop-timeout"
+        ),
+        "test_session_life.py": (
+            "add-host annotation cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems device dns "
+            "dns-option dns-search group-add health-cmd health-interval health-retries "
+            "health-start-interval health-start-period health-timeout log-driver log-opt "
+            "memory-reservation no-healthcheck oom-score-adj restart sysctl ulimit"
         ),
     },
     "container start": {

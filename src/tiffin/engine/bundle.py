@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from tiffin.engine.views import event_attributes
 from tiffin.engine.views import log_path as container_log
 from tiffin.errors import InvalidArgument
 from tiffin.keeper.request import StartRequest
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
     from tiffin.runtime.user import User
+    from tiffin.spec.container import LogConfig
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
 
 _LOG_FILES = 3
 _LOG_SIZE = 100 << 20
 """Logs are bounded unless told otherwise: three files of 100 MB."""
+_LOG_OPTIONS = {"json-file": {"max-size", "max-file", "labels", "env", "tag"}, "none": set[str]()}
 _SUFFIXES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -65,7 +68,29 @@ def start_request(
         log_path=log_path,
         log_max_size=log_size,
         log_max_file=log_files,
+        log_attributes=_log_attributes(record),
     )
+
+
+def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
+    """Return the members of a StartRequest that say what a keeper does beyond one run of the process."""
+    config, policy = record.config, record.host.restart_policy
+    found: dict[str, Any] = {
+        "events": store.layout.events,
+        "attributes": tuple(event_attributes(record).items()),
+        "restart": policy.name,
+        "restart_limit": policy.maximum_retry_count,
+    }
+    if config.stop_signal:
+        from tiffin.spec import signals  # few images name one
+
+        found["stop_signal"] = signals.number(config.stop_signal)
+    health = config.healthcheck
+    argv = health.argv(config.shell) if health else ()
+    if health and argv:
+        times = (health.interval, health.timeout, health.retries, health.start_period, health.start_interval)
+        found |= {"health": (argv, *times), "health_path": store.layout.health(record.id)}
+    return found
 
 
 def _spec(
@@ -83,7 +108,16 @@ def _spec(
     filtering = "unconfined" if privileged and not options.seccomp else options.seccomp
     hostname = config.hostname
     on_host = host.network_mode == "host"
-    bundle.write_etc(folder, hostname=hostname, domainname=config.domainname, host_network=on_host)
+    bundle.write_etc(
+        folder,
+        hostname=hostname,
+        domainname=config.domainname,
+        host_network=on_host,
+        extra_hosts=host.extra_hosts,
+        dns=host.dns,
+        dns_search=host.dns_search,
+        dns_options=host.dns_options,
+    )
     return specgen.generate(
         config,
         host,
@@ -107,7 +141,11 @@ def resolve_user(store: Store, record: ContainerRecord, text: str) -> User:
     """Look a user up in the container's own files, as they are now (upper folder first)."""
     upper = f"{store.layout.container(record.id)}/upper"
     stack = store.stack(record.layers, upper=upper if os.path.isdir(upper) else "")
-    return user.resolve(text, stack.read)
+    found = user.resolve(text, stack.read)
+    if record.host.group_add:
+        more = user.groups(record.host.group_add, stack.read)
+        found = found.replace(groups=tuple(dict.fromkeys((*found.groups, *more))))
+    return found
 
 
 def _mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:
@@ -142,6 +180,53 @@ def _log(store: Store, record: ContainerRecord) -> tuple[str, int, int]:
         return "", 0, 1
     files = int(settings.config.get("max-file", _LOG_FILES))
     return container_log(store.layout, record.id), _size(settings.config.get("max-size", "")), files
+
+
+def _log_attributes(record: ContainerRecord) -> tuple[tuple[str, str], ...]:
+    """Return what `labels`, `env` and `tag` of --log-opt add to each entry."""
+    options = record.host.log_config.config
+    env = dict(word.partition("=")[::2] for word in record.config.env)
+    found = {}
+    for key, source in (("labels", record.config.labels), ("env", env)):
+        for name in filter(None, options.get(key, "").split(",")):
+            if name in source:
+                found[name] = source[name]
+    if options.get("tag"):
+        found["tag"] = _tag(options["tag"], record)
+    return tuple(sorted(found.items()))
+
+
+def _tag(text: str, record: ContainerRecord) -> str:
+    fields = {
+        "ID": record.id[:12],
+        "FullID": record.id,
+        "Name": record.name,
+        "ImageID": record.image_id.partition(":")[2][:12],
+        "ImageFullID": record.image_id,
+        "ImageName": record.config.image,
+    }
+    for name, value in fields.items():
+        text = text.replace("{{." + name + "}}", value)
+    return text
+
+
+def check_log(settings: LogConfig) -> None:
+    """Raise InvalidArgument for a log driver or an option that is none, in docker's words."""
+    if settings.type not in _LOG_OPTIONS:
+        message = f"logger: no log driver named '{settings.type}' is registered"
+        raise InvalidArgument(message, hint="json-file and none are built")
+    for key, value in settings.config.items():
+        if key not in _LOG_OPTIONS[settings.type]:
+            raise InvalidArgument(f"unknown log opt '{key}' for {settings.type} log driver")
+        if key == "max-file" and not (value.isascii() and value.isdigit() and int(value)):
+            raise InvalidArgument(f"max-file cannot be less than 1: {value}")
+        if key == "max-size":
+            _size(value)
+        left = value
+        for name in ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName"):
+            left = left.replace("{{." + name + "}}", "")
+        if key == "tag" and "{{" in left:
+            raise InvalidArgument(f"invalid tag template: {value}", hint="for example {{.Name}}/{{.ID}}")
 
 
 def _size(text: str) -> int:

@@ -9,15 +9,18 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
+    from tiffin.engine.changes import Change
     from tiffin.engine.commit import CommitRequest
     from tiffin.engine.engine import Engine
     from tiffin.engine.exec import ExecRequest
     from tiffin.engine.filters import Filters
     from tiffin.engine.logs import LogEntry
     from tiffin.engine.prune import Plan
+    from tiffin.engine.stats import Stats
+    from tiffin.engine.top import Table
     from tiffin.engine.views import ContainerView
     from tiffin.keeper.client import Connection
     from tiffin.spec.container import ContainerConfig
@@ -131,6 +134,9 @@ class Containers:
         if state.status == "paused":
             message = "You cannot attach to a paused container, unpause it first"
             raise Conflict(message)
+        if state.status == "restarting":
+            message = "You cannot attach to a restarting container, wait until it is running"
+            raise Conflict(message)
         if not state.running:
             message = "You cannot attach to a stopped container, start it first"
             raise Conflict(message)
@@ -169,6 +175,45 @@ class Containers:
         from tiffin.engine.stop import wait
 
         return wait(self._store, self.get(name))
+
+    def pause(self, name: str) -> None:
+        """Freeze all its processes; raises Conflict if it does not run or is frozen already."""
+        from tiffin.engine.freeze import pause
+
+        pause(self._engine, self.get(name))
+
+    def unpause(self, name: str) -> None:
+        """Let a frozen container go on; raises Conflict if it is not frozen."""
+        from tiffin.engine.freeze import unpause
+
+        unpause(self._engine, self.get(name))
+
+    def top(self, name: str, arguments: Sequence[str] = ()) -> Table:
+        """Return its processes as the host's `ps` shows them, with `ps`'s own arguments."""
+        from tiffin.engine.top import top
+
+        return top(self._engine, self.get(name), arguments)
+
+    def diff(self, name: str) -> tuple[Change, ...]:
+        """Return what was changed (C), added (A) and deleted (D) since it was made, sorted by path."""
+        from tiffin.engine.changes import changes
+
+        return changes(self._engine, self.get(name))
+
+    def stats(self, *names: str, all: bool = False) -> Iterator[Sequence[Stats]]:
+        """Yield what containers use, once a second: the named ones, those that run, or all."""
+        from tiffin.engine.stats import watch
+
+        return watch(self._engine, names, every=all)
+
+    def update(self, name: str, **changes: Any) -> Sequence[str]:
+        """Change limits or the restart policy (members of HostConfig), also of one that runs.
+
+        Returns warnings; raises Conflict where the kernel refuses a limit.
+        """
+        from tiffin.engine.update import update
+
+        return update(self._engine, self.get(name), changes)
 
     def rename(self, name: str, new: str) -> None:
         """Give another name; raises Conflict if it is taken."""

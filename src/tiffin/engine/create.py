@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from tiffin.engine import mounts
+from tiffin.engine.bundle import check_log
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
-from tiffin.runtime import limits
+from tiffin.runtime import devices, limits
 from tiffin.runtime.machine import Machine
+from tiffin.runtime.specgen import OBEYED
 from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
@@ -23,10 +25,16 @@ if TYPE_CHECKING:
 
     from tiffin.engine.containers import Created
     from tiffin.engine.engine import Engine
-    from tiffin.spec.container import ContainerConfig, HostConfig
+    from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
 
+_MILLISECOND = 1_000_000
+_RESTARTS = ("no", "always", "on-failure", "unless-stopped")
+_SYSCTLS = {
+    *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
+    *("kernel.shmmni", "kernel.shm_rmid_forced"),
+}
 _PULLS = ("always", "missing", "never")
 
 
@@ -97,6 +105,8 @@ def check_config(config: ContainerConfig) -> None:
         from tiffin.spec import signals  # hardly anybody asks for one
 
         signals.number(config.stop_signal)
+    if config.healthcheck:
+        _check_health(config.healthcheck)
 
 
 def check_host(host: HostConfig) -> list[str]:
@@ -105,10 +115,56 @@ def check_host(host: HostConfig) -> list[str]:
     if host.network_mode not in {"default", "none", "host"}:
         message = f"network {host.network_mode} not found"
         raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
+    check_restart(host.restart_policy)
+    check_log(host.log_config)
+    for name in host.sysctls:
+        _check_sysctl(name, host)
+    limits.rlimits(host.ulimits)
+    for name in host.annotations:
+        if not name or name.startswith(OBEYED):
+            message = f"invalid annotation '{name}'"
+            raise InvalidArgument(message, hint="names that a runtime obeys could take its protection away")
+    if host.devices:
+        devices.given(host.devices)
     if host.auto_remove and host.restart_policy.name not in {"", "no"}:
         message = "can't create 'AutoRemove' container with restart policy"
         raise InvalidArgument(message)
     return warnings
+
+
+def check_restart(policy: RestartPolicy) -> None:
+    """Raise InvalidArgument for a restart policy that is none, in docker's words."""
+    if policy.name not in {"", *_RESTARTS}:
+        known = "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        raise InvalidArgument(f"invalid restart policy: unknown policy '{policy.name}'; {known}")
+    negative = policy.maximum_retry_count < 0
+    if policy.name != "on-failure" and policy.maximum_retry_count:
+        message = "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        raise InvalidArgument(f"{message} and cannot be negative" if negative else message)
+    if negative:
+        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+
+
+def _check_sysctl(name: str, host: HostConfig) -> None:
+    """Raise InvalidArgument for a setting that is not the container's own (docker's list)."""
+    if name.startswith("net.") and host.network_mode == "host":
+        raise InvalidArgument(f"sysctl '{name}' not allowed with host net namespace")
+    if not name.startswith(("net.", "fs.mqueue.")) and name not in _SYSCTLS:
+        raise InvalidArgument(f"sysctl '{name}' is not allowed")
+
+
+def _check_health(health: Healthcheck) -> None:
+    times = {
+        "Interval": health.interval,
+        "Timeout": health.timeout,
+        "StartPeriod": health.start_period,
+        "StartInterval": health.start_interval,
+    }
+    for name, value in times.items():
+        if value and value < _MILLISECOND:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
+        raise InvalidArgument("Retries in Healthcheck cannot be negative")
 
 
 def find_image(

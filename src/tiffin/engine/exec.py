@@ -46,6 +46,9 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
     if state.status == "paused":
         message = f"Container {record.id} is paused, unpause the container before exec"
         raise Conflict(message)
+    if state.status == "restarting":
+        message = f"Container {record.id} is restarting, wait until the container is running"
+        raise Conflict(message)
     if not state.running:
         message = f"container {record.id} is not running"
         raise Conflict(message)

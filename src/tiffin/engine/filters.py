@@ -145,7 +145,7 @@ def containers(
     any_of("volume", lambda view, value: any(value in {m.name, m.destination} for m in view.mounts))
     any_of("expose", _port_listed)
     any_of("publish", lambda _view, _value: False)
-    any_of("health", lambda _view, value: value == "none")
+    any_of("health", lambda view, value: (view.state.health or "none") == value)
     any_of("is-task", lambda _view, value: not boolean(value, "is-task"))
     if filters.get("label"):
         tests.append(lambda view: labels_match(view.labels, filters["label"]))

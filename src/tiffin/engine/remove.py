@@ -19,10 +19,9 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
     store = engine.store
     state = store.containers.state(record.id)
     if state.running and not force:
-        article = "paused" if state.status == "paused" else "running"
-        advice = "unpause and then stop" if article == "paused" else "stop"
+        advice = "unpause and then stop" if state.status == "paused" else "stop"
         message = (
-            f'cannot remove container "{record.name}": container is {article}: '
+            f'cannot remove container "{record.name}": container is {state.status}: '
             f"{advice} the container before removing or force remove"
         )
         raise Conflict(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 
-from tiffin.engine.bundle import start_request
+from tiffin.engine.bundle import start_request, supervision
 from tiffin.engine.views import event_attributes
 from tiffin.errors import NotModified, StartFailed
 from tiffin.keeper import client, frames
@@ -35,9 +35,9 @@ def start(
                 lost.settle(engine, record.id)
         bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
         request = start_request(engine, record, attach=bits, size=size)
-        connection = launch(engine, request)
-    store.events.append("container", "start", record.id, event_attributes(record))
-    return connection
+        if attach:
+            store.events.append("container", "attach", record.id, event_attributes(record))
+        return launch(engine, request.replace(**supervision(store, record)))
 
 
 def launch(engine: Engine, request: StartRequest) -> Connection:
@@ -57,10 +57,10 @@ def connect(store: Store, record: ContainerRecord) -> Connection:
     return client.connect(store.layout.live(record.id))
 
 
-def until_exit(connection: Connection, seconds: float | None) -> bool:
-    """Wait for the end of the container's process on an unattached connection; tell whether it came in time.
+def until_exit(connection: Connection, seconds: float | None) -> int | None:
+    """Wait for the end of the container's process on an unattached connection; None if it did not come.
 
-    Its exit is recorded then: the state has the code.
+    Returns its exit code, -1 where the keeper broke off. The exit is recorded then.
     """
     connection.wait()
     poll = select.poll()
@@ -69,10 +69,10 @@ def until_exit(connection: Connection, seconds: float | None) -> bool:
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         if not poll.poll(left):
-            return False
+            return None
         frame = connection.recv()
         if frame is None or frame.kind == frames.EXITED:
-            return True
+            return frame.exit_code if frame else -1
 
 
 def until_closed(connection: Connection, seconds: float) -> bool:

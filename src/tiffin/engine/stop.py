@@ -12,6 +12,7 @@ from tiffin.spec.signals import number
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
+    from tiffin.keeper.client import Connection
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
 
@@ -34,16 +35,26 @@ def stop(engine: Engine, record: ContainerRecord, *, timeout: int | None, signal
     except Conflict as error:
         raise NotModified(error.message) from error  # it ended between look and touch
     with connection:
-        connection.kill(wanted)
-        gone = until_exit(connection, None if seconds < 0 else seconds)
-        if not gone:
-            connection.send_kill(9)
-            gone = until_exit(connection, _KILL_GRACE)
+        gone = _end(connection, record, wanted, None if seconds < 0 else seconds)
     if not gone:
         message = f"container {record.name}: tried to kill container, but did not receive an exit event"
         raise Conflict(message, hint="its process hangs in the kernel; see ps -o stat,wchan")
     engine.store.events.append("container", "stop", record.id, event_attributes(record))
     _forget(engine, record)
+
+
+def _end(connection: Connection, record: ContainerRecord, signal: int, seconds: float | None) -> bool:
+    """End the process, the hard way after some seconds; tell whether it has gone."""
+    try:
+        if record.host.restart_policy.name != "no":
+            connection.stay_down()
+        connection.kill(signal)
+    except Conflict:
+        return True  # it ended by itself, or was waiting for its next start
+    if until_exit(connection, seconds) is not None:
+        return True
+    connection.send_kill(9)
+    return until_exit(connection, _KILL_GRACE) is not None
 
 
 def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
@@ -66,9 +77,6 @@ def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
         connection.kill(wanted)
         if wanted == 9:
             until_exit(connection, _KILL_GRACE)
-    engine.store.events.append(
-        "container", "kill", record.id, {**event_attributes(record), "signal": str(wanted)}
-    )
     if wanted == 9:
         _forget(engine, record)
 
@@ -92,4 +100,6 @@ def wait(store: Store, record: ContainerRecord) -> int:
             time.sleep(0.001)
             continue
         with connection:
-            until_exit(connection, None)
+            code = until_exit(connection, None)
+        if code is not None and code >= 0:
+            return code  # also of one that is started again by its policy

@@ -10,13 +10,14 @@ from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from tiffin.engine.df import DiskUsage
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.prune import Carried, Plan
+    from tiffin.store.events import Event
     from tiffin.store.fsck import Finding
 
 API_VERSION = "1.50"
@@ -102,6 +103,12 @@ class System:
         if not cached or not os.path.exists(cached):
             warnings.append("tiffin's modules are not compiled: every start is slower (python -m compileall)")
         return warnings
+
+    def events(self, *, since: str = "", until: str = "", filters: Filters = EMPTY) -> Iterator[Event]:
+        """Yield what happens from now on, or from `since` to `until` (moments, or durations before now)."""
+        from tiffin.engine.happenings import follow
+
+        return follow(self._engine, since=since, until=until, filters=filters)
 
     def fsck(self, *, repair: bool = False) -> Sequence[Finding]:
         """Find what does not belong in the store, and put it right with `repair`."""

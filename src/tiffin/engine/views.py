@@ -65,7 +65,7 @@ def container_inspect(record: ContainerRecord, state: ContainerState, layout: La
         "Created": record.created,
         "Path": argv[0] if argv else "",
         "Args": list(argv[1:]),
-        "State": _state(state),
+        "State": _state(state) | _health(record, state, layout),
         "Image": record.image_id,
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
@@ -120,6 +120,22 @@ def _state(state: ContainerState) -> dict[str, Any]:
         "StartedAt": state.started_at,
         "FinishedAt": state.finished_at,
     }
+
+
+def _health(record: ContainerRecord, state: ContainerState, layout: Layout) -> dict[str, Any]:
+    """Return `Health` as the keeper wrote it; nothing for a container without a check."""
+    if not record.config.healthcheck or not record.config.healthcheck.argv(()):
+        return {}
+    if not state.health:
+        return {"Health": {"Status": "starting", "FailingStreak": 0, "Log": None}}
+    from tiffin.errors import Corrupt
+    from tiffin.spec import jsontext
+
+    try:
+        with open(layout.health(record.id), "rb") as stream:
+            return {"Health": jsontext.load_object(stream.read())}
+    except (FileNotFoundError, Corrupt):
+        return {"Health": {"Status": state.health, "FailingStreak": 0, "Log": []}}
 
 
 def _network_settings(network: str) -> dict[str, Any]:

@@ -191,6 +191,21 @@ class Connection:
         self._send(frames.VERB, b"resume")
         self._answer()
 
+    def stay_down(self) -> None:
+        """Have the container not started again by its policy; one that waits for that has ended now."""
+        self._send(frames.VERB, b"stay")
+        self._answer()
+
+    def set_policy(self, name: str, limit: int) -> None:
+        """Give the container another restart policy."""
+        self._send(frames.VERB, f"policy {name} {limit}".encode())
+        self._answer()
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Give the container other limits (OCI `linux.resources`); raise Conflict with a reason."""
+        self._send(frames.VERB, b"update " + jsontext.dumps_bytes(resources))
+        self._answer()
+
     def acknowledge(self) -> None:
         """Promise to clean up after an auto-remove, once X or F has come."""
         self._send(frames.ACKNOWLEDGE)

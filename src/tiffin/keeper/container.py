@@ -5,9 +5,11 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import time
 
 from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import cgroup, frames, kernel
+from tiffin.keeper.execs import Execs
 from tiffin.keeper.facts import Facts
 from tiffin.keeper.log import JsonLog
 from tiffin.keeper.loop import READ, Loop
@@ -16,19 +18,22 @@ from tiffin.keeper.process import Process, Reaper, launch
 from tiffin.runtime import oci
 from tiffin.spec import clock, jsontext
 from tiffin.spec.state import ContainerState
-from tiffin.store import atomic
+from tiffin.store import atomic, journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
+    from tiffin.keeper.execs import Hooks
+    from tiffin.keeper.health import Health
     from tiffin.keeper.request import StartRequest
+    from tiffin.keeper.restart import Policy
 
 _ACKNOWLEDGE_SECONDS = 10
 """How long a client that was told of the end may take to say that it cleans up."""
 
 _CONNECTIONS = 128
+_FREEZING = {"pause": ("paused", "pause"), "resume": ("running", "unpause")}
 _KILL = 9
 
 
@@ -43,7 +48,7 @@ class Container:
         self._loop.watch(self._reaper.descriptor, READ, self._sweep)
         self._peers: list[Peer] = []
         self._processes: list[Process] = []
-        self._numbers = 0
+        self._execs = Execs(request, self._process, self._forget, self._reaper)
         self._state = ContainerState()
         self._ended = False
         self._acknowledged = False
@@ -55,7 +60,7 @@ class Container:
             frames.ATTACH: self._attach,
             frames.WAIT: self._wait,
             frames.EXEC: self._execute,
-            frames.PART: self._part,
+            frames.PART: self._execs.part,
             frames.INPUT: self._input,
             frames.CLOSE_STDIN: self._close_stdin,
             frames.RESIZE: self._resize,
@@ -70,14 +75,17 @@ class Container:
         os.makedirs(request.live, 0o700, exist_ok=True)
         self._folder = os.open(request.live, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._facts = Facts(request.live, request.state_path)
-        self._main = self._process(
-            "container",
-            program=request.program,
-            tty=request.tty,
-            stdin=request.stdin,
-            stdin_once=request.stdin_once and not request.tty,
-            size=(request.rows, request.columns),
-        )
+        self._policy: Policy | None = None
+        self._health: Health | None = None
+        self._stay = False
+        """The user has ended it: it is not started again."""
+        self._asked: set[int] = set()
+        """Signals that the user has sent."""
+        self._began = 0.0
+        self._timer = 0
+        if request.restart != "no":
+            self._set_policy(request.restart, request.restart_limit)
+        self._main = self._main_process()
         channel.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         self._channel = self._peer(channel)
         self._main.attach(self._channel, request.attach)
@@ -92,16 +100,7 @@ class Container:
             if request.target:
                 kernel.mount_overlay(request.base, request.target, request.overlay)
                 self._mounted = True
-            self._main.start(
-                lambda pid_file, console, log: oci.run(
-                    request.runtime,
-                    request.container_id,
-                    bundle=request.bundle,
-                    pid_file=pid_file,
-                    console=console,
-                    log=log,
-                )
-            )
+            self._run_main()
             if request.log_path:
                 self._main.log = JsonLog(
                     request.log_path,
@@ -115,6 +114,31 @@ class Container:
             self._main.abandon()
             self._clear()
             raise
+
+    def _main_process(self) -> Process:
+        request = self._request
+        return self._process(
+            "container",
+            (self._main_started, self._main_failed, self._main_ended),
+            program=request.program,
+            tty=request.tty,
+            stdin=request.stdin,
+            stdin_once=request.stdin_once and not request.tty,
+            size=(request.rows, request.columns),
+        )
+
+    def _run_main(self) -> None:
+        request = self._request
+        self._main.start(
+            lambda pid_file, console, log: oci.run(
+                request.runtime,
+                request.container_id,
+                bundle=request.bundle,
+                pid_file=pid_file,
+                console=console,
+                log=log,
+            )
+        )
 
     def run(self) -> None:
         """Serve until the container has ended and everything about it is done."""
@@ -154,9 +178,16 @@ class Container:
         return peer
 
     def _process(
-        self, name: str, *, program: str, tty: bool, stdin: bool, stdin_once: bool, size: tuple[int, int]
+        self,
+        name: str,
+        hooks: Hooks,
+        *,
+        program: str,
+        tty: bool = False,
+        stdin: bool = False,
+        stdin_once: bool = False,
+        size: tuple[int, int] = (0, 0),
     ) -> Process:
-        main = name == "container"
         process = Process(
             self._loop,
             self._reaper,
@@ -168,9 +199,9 @@ class Container:
             stdin=stdin,
             stdin_once=stdin_once,
             size=size,
-            on_started=self._main_started if main else self._exec_started,
-            on_failed=self._main_failed if main else self._exec_failed,
-            on_exit=self._main_ended if main else self._exec_ended,
+            on_started=hooks[0],
+            on_failed=hooks[1],
+            on_exit=hooks[2],
         )
         self._processes.append(process)
         return process
@@ -178,7 +209,16 @@ class Container:
     # --- the container's own process -----------------------------------------------------------
 
     def _main_started(self, process: Process) -> None:
-        self._state = ContainerState(status="running", pid=process.pid, started_at=clock.now())
+        self._began = time.monotonic()
+        self._asked.clear()
+        self._state = ContainerState(
+            status="running",
+            pid=process.pid,
+            started_at=clock.now(),
+            restart_count=self._state.restart_count,
+            finished_at=self._state.finished_at,
+            health="starting" if self._request.health[0] else "",
+        )
         try:
             self._facts.running(self._state)
         except OSError as error:
@@ -186,13 +226,19 @@ class Container:
             process.kill_now()
             self._tell_failed(125, f"failed to create task for container: {error.filename}: {error.strerror}")
             return
+        self._announce("start")
         self._tell_started(process, self._state.started_at)
-        if self._orphaned:
+        if self._orphaned or self._stay:
             process.kill_now()
+        elif self._request.health[0]:
+            self._watch_health()
 
     def _main_failed(self, process: Process, log: bytes) -> None:
         failure = oci.start_error(oci.last_error(log), process.program)
-        self._state = ContainerState(exit_code=failure.exit_code, error=failure.message)
+        again = {"status": "exited", "finished_at": clock.now()} if self._state.restart_count else {}
+        self._state = ContainerState(exit_code=failure.exit_code, error=failure.message).replace(
+            restart_count=self._state.restart_count, **again
+        )
         self._recorded = self._facts.ended(self._state)
         self._tell_failed(failure.exit_code, failure.message)
         self._forget(process)
@@ -202,13 +248,114 @@ class Container:
         """Record the end before anything else, then tell everybody."""
         if process.log:
             process.log.flush()
+        if self._health:
+            self._health.end()
+            self._state = self._state.replace(health="unhealthy")
         killed = cgroup.out_of_memory(self._request.cgroup)
-        end = {"exit_code": process.exit_code, "oom_killed": killed, "finished_at": clock.now()}
-        self._state = self._state.replace(status="exited", pid=0, **end)
-        self._recorded = self._facts.ended(self._state)
-        self._tell_all(frames.EXITED, bytes((process.exit_code, frames.OUT_OF_MEMORY if killed else 0)))
-        self._forget(process)
+        pause = self._again(process.exit_code)
+        self._state = self._state.replace(
+            status="exited" if pause is None else "restarting",
+            pid=0,
+            exit_code=process.exit_code,
+            oom_killed=killed,
+            finished_at=clock.now(),
+        )
+        if pause is None:
+            self._recorded = self._facts.ended(self._state)
+        else:
+            _try(self._facts.running, self._state)
+        if killed:
+            self._announce("oom")
+        ran = int(time.monotonic() - self._began)
+        self._announce("die", exitCode=str(process.exit_code), execDuration=str(ran))
+        if pause is None:
+            self._end_with_exit()
+        else:
+            self._start_again(pause)
+
+    def _end_with_exit(self) -> None:
+        self._tell_all(frames.EXITED, self._exit_payload())
+        if self._main in self._processes:
+            self._forget(self._main)
         self._finish()
+
+    def _exit_payload(self) -> bytes:
+        return bytes((self._state.exit_code, frames.OUT_OF_MEMORY if self._state.oom_killed else 0))
+
+    # --- restart -------------------------------------------------------------------------------
+
+    def _set_policy(self, name: str, limit: int) -> None:
+        if self._policy:
+            self._policy.name, self._policy.limit = name, limit
+            return
+        from tiffin.keeper.restart import Policy  # few containers have one
+
+        self._policy = Policy(name, limit)
+
+    def _again(self, code: int) -> float | None:
+        """Return how long to wait before the process is started again; None if it is not."""
+        ended_by_user = (
+            self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}
+        )
+        if not self._policy or ended_by_user:
+            return None
+        return self._policy.again(code, time.monotonic() - self._began)
+
+    def _start_again(self, pause: float) -> None:
+        """Tell of the end whoever waits for it, forget the process in the runtime, and wait."""
+        for peer in tuple(self._peers):
+            if peer.waits or peer.process is self._main:
+                peer.send(frames.EXITED, self._exit_payload())
+                peer.finish()
+        self._processes.remove(self._main)
+        self._reaper.collect(launch(oci.delete(self._request.runtime, self._request.container_id), []))
+        self._main.drain()
+        self._timer = self._loop.later(pause, self._restart)
+
+    def _restart(self) -> None:
+        log = self._main.log
+        self._main = self._main_process()
+        self._main.log = log
+        self._state = self._state.replace(restart_count=self._state.restart_count + 1)
+        try:
+            self._run_main()
+        except OSError as error:
+            self._main_failed(self._main, f"{error.filename}: {error.strerror}".encode())
+
+    def _stay_down(self) -> None:
+        """Start it no more; where it waits for the next start, this is its end."""
+        self._stay = True
+        if self._loop.cancel(self._timer):
+            self._state = self._state.replace(status="exited")
+            self._recorded = self._facts.ended(self._state)
+            self._end_with_exit()
+
+    # --- health --------------------------------------------------------------------------------
+
+    def _watch_health(self) -> None:
+        if not self._health:
+            from tiffin.keeper.health import Health  # few containers have one
+
+            request = self._request
+            self._health = Health(
+                self._loop,
+                request.health,
+                request.health_path,
+                probe=self._execs.probe,
+                changed=self._health_is,
+            )
+        self._health.begin()
+
+    def _health_is(self, word: str) -> None:
+        self._state = self._state.replace(health=word)
+        _try(self._facts.running, self._state)
+        self._announce(f"health_status: {word}")
+
+    def _announce(self, action: str, **more: str) -> None:
+        request = self._request
+        if request.events:
+            attributes = {**dict(request.attributes), **more}
+            journal.append(request.events, "container", action, request.container_id, attributes)
 
     def _tell_started(self, process: Process, when: str) -> None:
         text = jsontext.dumps_bytes({"pid": process.pid, "started_at": when})
@@ -292,23 +439,6 @@ class Container:
 
     # --- further processes ---------------------------------------------------------------------
 
-    def _exec_started(self, process: Process) -> None:
-        self._tell_started(process, clock.now())
-
-    def _exec_failed(self, process: Process, log: bytes) -> None:
-        failure = oci.start_error(oci.last_error(log), process.program, verb="exec")
-        payload = bytes((failure.exit_code,)) + failure.message.encode()
-        self._exec_over(process, frames.FAILED, payload[: frames.PAYLOAD_LIMIT])
-
-    def _exec_ended(self, process: Process) -> None:
-        self._exec_over(process, frames.EXITED, bytes((process.exit_code, 0)))
-
-    def _exec_over(self, process: Process, kind: str, payload: bytes) -> None:
-        for peer in tuple(process.peers):
-            peer.send(kind, payload)
-            peer.finish()
-        self._forget(process)
-
     def _forget(self, process: Process) -> None:
         self._processes.remove(process)
         self._settle()
@@ -343,8 +473,8 @@ class Container:
 
     def _attach(self, peer: Peer, data: bytes) -> None:
         _exactly(data, 1, "attach")
-        if self._ended or peer.process:
-            peer.refuse("the container is not running" if self._ended else "already attached")
+        if self._ended or peer.process or self._state.status == "restarting":
+            peer.refuse("already attached" if peer.process else "the container is not running")
             return
         self._main.attach(peer, data[0])
         peer.waits = True
@@ -353,46 +483,12 @@ class Container:
     def _wait(self, peer: Peer, _data: bytes) -> None:
         peer.waits = True
 
-    def _part(self, peer: Peer, data: bytes) -> None:
-        peer.parts += data
-        if len(peer.parts) > frames.EXEC_LIMIT:
-            message = "keeper: an exec is too long"
-            raise Corrupt(message)
-
     def _execute(self, peer: Peer, data: bytes) -> None:
-        body, peer.parts = jsontext.load_object(peer.parts + data), b""
-        description = body.get("process")
-        if not isinstance(description, dict) or peer.process:
-            message = "keeper: exec needs a process, and a connection of its own"
-            raise Corrupt(message)
         if self._ended or self._state.status != "running":
-            peer.refuse(f"the container is {'paused' if self._state.status == 'paused' else 'not running'}")
+            state = self._state.status if self._state.status in {"paused", "restarting"} else "not running"
+            peer.refuse(f"the container is {state}")
             return
-        self._numbers += 1
-        process = self._process(
-            f"exec{self._numbers}",
-            program=str((description.get("args") or ("",))[0]),
-            tty=description.get("terminal") is True,
-            stdin=body.get("stdin") is True,
-            stdin_once=True,
-            size=(_small(body.get("rows")), _small(body.get("columns"))),
-        )
-        process.attach(peer, _bits(body))
-        if process.size != (0, 0):
-            description["consoleSize"] = {"height": process.size[0], "width": process.size[1]}
-        file = os.memfd_create("process")
-        atomic.write_all(file, jsontext.dumps_bytes(description))
-        request, path = self._request, f"/proc/{os.getpid()}/fd/{file}"
-        process.start(
-            lambda pid_file, console, log: oci.execute(
-                *(request.runtime, request.container_id),
-                process=path,
-                pid_file=pid_file,
-                console=console,
-                log=log,
-            ),
-            held=file,
-        )
+        self._execs.execute(peer, data)
 
     def _input(self, peer: Peer, data: bytes) -> None:
         peer.quota -= len(data)
@@ -412,26 +508,60 @@ class Container:
 
     def _kill(self, peer: Peer, data: bytes) -> None:
         _exactly(data, 1, "kill")
+        process = peer.process if peer.process in self._processes else self._main
+        if process is self._main and self._state.restart_count and not process.started:
+            self._stay = True  # it is just being started again, and ends then
+            peer.send(frames.DONE)
+            return
+        if self._state.status == "restarting":
+            peer.send(frames.DONE)
+            self._stay_down()
+            return
         try:
-            (peer.process or self._main).kill(data[0])
+            process.kill(data[0])
         except OSError as error:
             peer.refuse(error.strerror or str(error))
             return
-        if data[0] == _KILL and self._state.status == "paused":
-            self._call("resume")  # a frozen process cannot even die
+        if process is self._main:
+            self._asked.add(data[0])
+            self._announce("kill", signal=str(data[0]))
+            if data[0] in {_KILL, self._request.stop_signal} and self._state.status == "paused":
+                self._freeze("resume")  # a frozen process cannot even die
         peer.send(frames.DONE)
 
     def _verb(self, peer: Peer, data: bytes) -> None:
-        words = {b"pause": "paused", b"resume": "running"}
-        if data not in words:
+        if data.startswith(b"update "):
+            reason = self._execs.update(data[7:]) if not self._ended else "the container is not running"
+            peer.refuse(reason) if reason else peer.send(frames.DONE)
+            return
+        word, *rest = data.decode(errors="replace").split(" ")
+        if word == "stay" and not rest:
+            peer.send(frames.DONE)
+            self._stay_down()
+            return
+        if word == "policy" and len(rest) == 2 and rest[1].isdigit():
+            self._set_policy(rest[0], int(rest[1]))
+            peer.send(frames.DONE)
+            return
+        if word not in _FREEZING or rest:
             message = "keeper: unknown verb"
             raise Corrupt(message)
-        if self._ended or not self._call(data.decode()):
-            peer.refuse(f"the runtime cannot {data.decode()} the container")
+        if self._ended or self._state.status == "restarting" or not self._freeze(word):
+            peer.refuse(f"the runtime cannot {word} the container")
             return
-        self._state = self._state.replace(status=words[data])
-        _try(self._facts.running, self._state)
         peer.send(frames.DONE)
+
+    def _freeze(self, word: str) -> bool:
+        """Pause or resume; tell whether it went well."""
+        status, action = _FREEZING[word]
+        if not self._call(word):
+            return False
+        self._state = self._state.replace(status=status)
+        _try(self._facts.running, self._state)
+        self._announce(action)
+        if self._health:
+            (self._health.pause if word == "pause" else self._health.go_on)()
+        return True
 
     def _call(self, word: str) -> bool:
         """Call a verb of the runtime and wait for it; tell whether it went well."""
@@ -449,15 +579,6 @@ def _try(action: Callable[..., object], *arguments: object) -> None:
         action(*arguments)
     except (OSError, TiffinError):
         return
-
-
-def _bits(body: dict[str, Any]) -> int:
-    bits = {"stdin": frames.STDIN, "stdout": frames.STDOUT, "stderr": frames.STDERR}
-    return sum(bit for name, bit in bits.items() if body.get(name) is True)
-
-
-def _small(value: object) -> int:
-    return value if isinstance(value, int) and 0 < value < 65536 else 0
 
 
 def _exactly(data: bytes, length: int, what: str) -> None:

@@ -30,7 +30,7 @@ class Facts:
         self._live = f"{live}/{STATE}"
         self._final = state_path
         self._keeper: dict[str, Any] = {}
-        self._pid_start = 0
+        self._pid = self._pid_start = 0
 
     def prepare(self) -> None:
         """Find out who and when we are: to be done while the runtime works."""
@@ -42,7 +42,8 @@ class Facts:
 
     def running(self, state: ContainerState) -> None:
         """Say that the process runs."""
-        self._pid_start = self._pid_start or atomic.start_time(state.pid)
+        if state.pid != self._pid:
+            self._pid, self._pid_start = state.pid, atomic.start_time(state.pid) if state.pid else 0
         atomic.write_file(self._live, self._document(state))
 
     def ended(self, state: ContainerState) -> bool:

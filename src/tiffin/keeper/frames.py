@@ -10,7 +10,8 @@ socket of the same kind, the *channel*. One packet is one frame:
 One connection serves one process: the container's own (after A, and the channel from the start) or one
 that it asked for (after E). Numbers are big-endian. What a process writes is sent in the order in which
 it was read, and X is the last frame about it. The end of a connection about the container's own process
-says more: its mounts and the folder of the living have been given back.
+says more: its mounts and the folder of the living have been given back. A container that is started again
+by its policy is another process: the connection ends with the X about the first one.
 
 Client to keeper:
 
@@ -26,7 +27,9 @@ Client to keeper:
                      if the container was made with "stdin once"; a terminal stays open).
     R  resize        rows and columns, 2 bytes each. No answer.
     K  kill          a signal's number, 1 byte. Answered by D or N.
-    V  verb          b"pause" or b"resume". Answered by D or N.
+    V  verb          b"pause", b"resume", b"stay" (not to be started again, whatever the policy says) or
+                     b"policy NAME LIMIT" (the restart policy from now on) or b"update JSON" (OCI
+                     `linux.resources`). Answered by D or N.
     Y  acknowledge   on the channel, after X or F: "what an auto-remove leaves in the store, I clean up". The
                      keeper removes the folders that it was told to. No answer.
 

@@ -25,8 +25,8 @@ class Loop:
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Callable[[int], object]]] = {}
         self._running = True
-        self._deadline = 0.0
-        self._due: Callable[[], None] | None = None
+        self._timers: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._numbers = 0
 
     def watch(self, descriptor: int, events: int, callback: Callable[[int], object]) -> None:
         """Call `callback(events)` when it is ready; 0 events forgets it."""
@@ -53,19 +53,35 @@ class Loop:
     def run(self) -> None:
         """Wait and call back until stopped."""
         while self._running:
-            wait = None if self._due is None else max(0.0, self._deadline - time.monotonic())
-            ready = [(d, e, self._watched.get(d)) for d, e in self._epoll.poll(wait)]
+            ready = [(d, e, self._watched.get(d)) for d, e in self._epoll.poll(self._patience())]
             for descriptor, events, entry in ready:
                 # What an earlier callback of this round has closed may be somebody else's number by now.
                 if entry and self._watched.get(descriptor) is entry:
                     entry[1](events)
-            if self._due and time.monotonic() >= self._deadline:
-                due, self._due = self._due, None
-                due()
+            if self._timers:
+                self._ring()
 
-    def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call back once after a time; the last one asked for counts."""
-        self._deadline, self._due = time.monotonic() + seconds, callback
+    def later(self, seconds: float, callback: Callable[[], None]) -> int:
+        """Call back once after a time; return a number for `cancel`."""
+        self._numbers += 1
+        self._timers[self._numbers] = (time.monotonic() + seconds, callback)
+        return self._numbers
+
+    def cancel(self, number: int) -> bool:
+        """Forget what was to be called later; tell whether it was still to come."""
+        return self._timers.pop(number, None) is not None
+
+    def _patience(self) -> float | None:
+        if not self._timers:
+            return None
+        return max(0.0, min(moment for moment, _callback in self._timers.values()) - time.monotonic())
+
+    def _ring(self) -> None:
+        now = time.monotonic()
+        for number, (moment, callback) in tuple(self._timers.items()):
+            # An earlier callback of this round may have cancelled a later one.
+            if moment <= now and self.cancel(number):
+                callback()
 
 
 def _nobody(_events: int) -> None:

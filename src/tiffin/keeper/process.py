@@ -16,10 +16,23 @@ from tiffin.keeper.loop import READ, WRITE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from tiffin.keeper.log import JsonLog
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.peer import Peer
+
+    class Log(Protocol):
+        """Where output goes beside the peers: a `JsonLog`, or what a health check keeps."""
+
+        def write(self, stream: str, data: bytes) -> None:
+            """Take output as it comes."""
+
+        def flush(self) -> None:
+            """Write what is held back."""
+
+        def close(self) -> None:
+            """Flush and close."""
+
 
 _PIPE_SIZE_LIMIT = 1 << 20
 """What a pipe can hold at most (/proc/sys/fs/pipe-max-size), so what can be left in one."""
@@ -135,7 +148,7 @@ class Process:
         self._wants_stdin = stdin
         self._stdin_once = stdin_once
         self.size = size
-        self.log: JsonLog | None = None
+        self.log: Log | None = None
         self.program = program
         self._on_started, self._on_failed, self._on_exit = on_started, on_failed, on_exit
         self._console: _socket.socket | None = None

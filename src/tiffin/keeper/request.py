@@ -43,6 +43,13 @@ class StartRequest(Value):
     log_attributes: tuple[tuple[str, str], ...] = ()
     cgroup: str = ""  # the config's cgroupsPath, to see kills for want of memory; "" where there is none
     cleanup: tuple[str, ...] = ()  # command that removes the container, when nobody acknowledged to do it
+    restart: str = "no"  # docker's policies: no, on-failure, always, unless-stopped
+    restart_limit: int = 0  # of on-failure; 0 is without end
+    stop_signal: int = 15
+    health: tuple[tuple[str, ...], int, int, int, int, int] = ((), 0, 0, 0, 0, 0)  # see keeper.health
+    health_path: str = ""  # where the last results of the probes are kept
+    events: str = ""  # the log of events; "" tells nobody
+    attributes: tuple[tuple[str, str], ...] = ()  # what every event says of the container
     discard: tuple[str, ...] = ()  # folders removed at the end, when acknowledged (or bound, and alone)
 
     def pack(self) -> bytes:

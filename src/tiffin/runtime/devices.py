@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
+from tiffin.errors import InvalidArgument
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
+
+    from tiffin.spec.container import Device
 
 # zero, null, urandom, random, tty, console; the runtime adds pts and ptmx, and lets nodes be made.
 _ALLOWED = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
@@ -25,6 +29,42 @@ ALL_RULES: list[dict[str, Any]] = [{"allow": True, "access": "rwm"}]
 
 # Mounts of their own in a container, and links into them.
 _SKIPPED = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx"}
+
+
+def given(wanted: Sequence[Device]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return nodes and cgroup rules of `--device`s; a folder stands for all devices in it.
+
+    Raises InvalidArgument in docker's words for what is no device.
+    """
+    nodes: list[dict[str, Any]] = []
+    rules: list[dict[str, Any]] = []
+    for device in wanted:
+        source = os.path.realpath(device.source)
+        if os.path.isdir(source):
+            found = [n | {"path": device.target + n["path"][len(source) :]} for n in _walk(source, set())]
+        else:
+            folder, name = os.path.split(source)
+            found = [n for n in _walk(folder, set(_names(folder)) - {name}) if n["path"] == source]
+            found = [n | {"path": device.target} for n in found]
+        if not found:
+            reason = "not a device node" if os.path.lexists(source) else "no such file or directory"
+            message = (
+                f'error gathering device information while adding custom device "{device.source}": {reason}'
+            )
+            raise InvalidArgument(message)
+        nodes += found
+        rules += [
+            {"allow": True, "access": device.permissions, **{k: n[k] for k in ("type", "major", "minor")}}
+            for n in found
+        ]
+    return nodes, rules
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def of_host() -> list[dict[str, Any]]:

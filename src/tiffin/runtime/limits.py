@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tiffin.errors import InvalidArgument
-from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,21 +10,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.runtime.machine import Machine
-    from tiffin.spec.container import HostConfig
+    from tiffin.spec.container import HostConfig, Ulimit
 
 _LEAST_MEMORY = 6 << 20
 _PERIOD = 100_000
 """Microseconds over which the share of the cpus is counted."""
 
 _BILLION = 1_000_000_000
-
-
-class Rlimit(Value):
-    """One `--ulimit`: a name without RLIMIT_ and in lower case, as docker has it; -1 is unlimited."""
-
-    name: str
-    soft: int
-    hard: int
 
 
 def check(host: HostConfig, machine: Machine) -> list[str]:
@@ -49,26 +40,80 @@ def check(host: HostConfig, machine: Machine) -> list[str]:
         count = machine.cpus
         message = f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
         raise InvalidArgument(message)
+    _check_cpu(host, machine)
     return warnings
+
+
+def _check_cpu(host: HostConfig, machine: Machine) -> None:
+    if host.nano_cpus and (host.cpu_quota or host.cpu_period):
+        other = "CPU Period" if host.cpu_period else "CPU Quota"
+        raise InvalidArgument(f"Conflicting options: Nano CPUs and {other} cannot both be set.")
+    if host.cpu_shares < 0:
+        raise InvalidArgument(f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
+    if host.cpu_period and not 1_000 <= host.cpu_period <= 1_000_000:
+        raise InvalidArgument(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < host.cpu_quota < 1_000:
+        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if host.memory_reservation and host.memory and host.memory_reservation > host.memory:
+        raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if 0 < host.memory_reservation < _LEAST_MEMORY:
+        raise InvalidArgument("Minimum memory reservation allowed is 6MB")
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidArgument(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    for text, flag in ((host.cpuset_cpus, "cpus"), (host.cpuset_mems, "memory nodes")):
+        numbers = _cpuset(text, flag)
+        if flag == "cpus" and any(number >= machine.cpus for number in numbers):
+            there = f"0-{machine.cpus - 1}" if machine.cpus > 1 else "0"
+            raise InvalidArgument(f"Requested CPUs are not available - requested {text}, available: {there}")
+
+
+def _cpuset(text: str, what: str) -> set[int]:
+    """Return the numbers of `0-3,5`; raise InvalidArgument for what is no list."""
+    numbers: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()) or len(last) > 5:
+            raise InvalidArgument(f"Invalid value {text} for cpuset {what}")
+        if int(first) > int(last):
+            raise InvalidArgument(f"Invalid value {text} for cpuset {what}")
+        numbers |= set(range(int(first), int(last) + 1))
+    return numbers
 
 
 def resources(host: HostConfig, machine: Machine) -> dict[str, Any]:
     """Return `linux.resources` without its device rules."""
     found: dict[str, Any] = {}
+    memory: dict[str, int] = {}
     if host.memory > 0:
-        memory = {"limit": host.memory}
+        memory["limit"] = host.memory
         if machine.swap_limit:
             # Not said: as much swap as memory (docker's default).
             memory["swap"] = host.memory_swap or host.memory * 2
+    if host.memory_reservation > 0:
+        memory["reservation"] = host.memory_reservation
+    if memory:
         found["memory"] = memory
+    cpu: dict[str, Any] = {
+        "shares": host.cpu_shares,
+        "period": host.cpu_period,
+        "quota": host.cpu_quota,
+        "cpus": host.cpuset_cpus,
+        "mems": host.cpuset_mems,
+    }
     if host.nano_cpus > 0:
-        found["cpu"] = {"period": _PERIOD, "quota": host.nano_cpus * _PERIOD // _BILLION}
+        cpu |= {"period": _PERIOD, "quota": host.nano_cpus * _PERIOD // _BILLION}
+    cpu = {key: value for key, value in cpu.items() if value}
+    if cpu:
+        found["cpu"] = cpu
     if host.pids_limit > 0:
         found["pids"] = {"limit": host.pids_limit}
     return found
 
 
-def rlimits(wanted: Sequence[Rlimit]) -> list[dict[str, Any]]:
+def rlimits(wanted: Sequence[Ulimit]) -> list[dict[str, Any]]:
     """Return `process.rlimits`, none above what this process may set (the runtime would fail with EPERM).
 
     A process without CAP_SYS_RESOURCE cannot raise a hard limit; root lacks it in many sandboxes.

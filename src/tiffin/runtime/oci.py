@@ -99,6 +99,11 @@ def verb(runtime: Sequence[str], word: str, container_id: str) -> list[str]:
     return [*runtime, word, container_id]
 
 
+def update(runtime: Sequence[str], container_id: str, *, resources: str, log: str) -> list[str]:
+    """Return the command that changes limits; `resources` is a file of OCI's JSON."""
+    return [*runtime, *_logging(runtime[0], log), "update", "--resources", resources, container_id]
+
+
 def last_error(log: bytes) -> str:
     """Return the message of the last error in a runtime's log (JSON lines; other text as it is)."""
     found = ""

@@ -41,6 +41,9 @@ _MASKED = (
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 _CPUS = "/sys/devices/system/cpu"
+OBEYED = ("run.oci.", "io.crun.", "io.podman.", "org.opencontainers.", "org.systemd.property.")
+"""How annotations begin that change what a runtime does."""
+
 # Options of a mount that contradict each other: the last one counts.
 _OPPOSITES = (("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("rw", "ro"), ("sync", "async"))
 
@@ -114,6 +117,7 @@ def generate(  # the parts of one document
         "mounts": _mounts(host, mounts, files, init, machine),
         "linux": _linux(host, container_id, machine, security, network),
     }
+    _burden(process, host)
     if config.domainname:
         spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
     propagation = {m.propagation.removeprefix("r") for m in mounts if isinstance(m, Bind)}
@@ -121,10 +125,22 @@ def generate(  # the parts of one document
         spec["linux"]["rootfsPropagation"] = "shared" if "shared" in propagation else "slave"
     if filter.profile is not None:
         spec["linux"]["seccomp"] = filter.profile
+    # `create` refuses those that a runtime would obey; a filter must not be lost by an old record either.
+    found = {key: value for key, value in host.annotations.items() if not key.startswith(OBEYED)}
     if filter.compiled:
-        # Ours alone: what a user writes as an annotation never gets here.
-        spec["annotations"] = {seccomp.ANNOTATION: filter.compiled}
+        found[seccomp.ANNOTATION] = filter.compiled
+    if found:
+        spec["annotations"] = found
     return spec
+
+
+def _burden(process: dict[str, Any], host: HostConfig) -> None:
+    """Add what only the container's own process has: rlimits, and the blame for a full memory."""
+    score = limits.oom_score(host.oom_score_adj)
+    if score is not None:
+        process["oomScoreAdj"] = score
+    if host.ulimits:
+        process["rlimits"] = limits.rlimits(host.ulimits)
 
 
 # --- the process --------------------------------------------------------------------------------
@@ -273,13 +289,18 @@ def _linux(
     linux: dict[str, Any] = {
         "namespaces": namespaces,
         "cgroupsPath": cgroup_path(container_id),
-        "sysctl": {} if network.host else dict(_SYSCTLS),
+        "sysctl": ({} if network.host else dict(_SYSCTLS)) | dict(host.sysctls),
         "resources": limits.resources(host, machine),
     }
     linux["resources"]["devices"] = devices.ALL_RULES if host.privileged else devices.RULES
     if host.privileged:
         linux["devices"] = devices.of_host()
-    elif not security.system_paths:
+    elif host.devices:
+        linux["devices"], rules = devices.given(host.devices)
+        linux["resources"]["devices"] = [*devices.RULES, *rules]
+    if host.privileged:
+        return linux
+    if not security.system_paths:
         linux["maskedPaths"] = [*_MASKED, *_throttles()]
         linux["readonlyPaths"] = list(_READ_ONLY)
     return linux

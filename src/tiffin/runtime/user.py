@@ -7,7 +7,7 @@ from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _HIGHEST = (1 << 31) - 1
 
@@ -40,6 +40,12 @@ def resolve(text: str, read: Callable[[str], bytes | None]) -> User:
         groups = [number for _, number, members in _groups(read("/etc/group")) if found in members]
     ordered = [gid, *(number for number in groups if number != gid)]
     return User(uid=uid, gid=gid, groups=tuple(dict.fromkeys(ordered)), home=home or "/", name=found)
+
+
+def groups(names: Sequence[str], read: Callable[[str], bytes | None]) -> tuple[int, ...]:
+    """Return the numbers of `--group-add`; raises InvalidArgument for a name that no file knows."""
+    file = read("/etc/group")
+    return tuple(_group(name, file) for name in names)
 
 
 def _user(name: str, passwd: bytes | None, *, said: bool) -> tuple[int, int, str, str]:

@@ -50,6 +50,13 @@ class Healthcheck(Value):
             start_interval=number(value.get("StartInterval")),
         )
 
+    def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what is executed to ask, () where nothing is; `shell` is the image's, if it names one."""
+        kind, *words = self.test or ("NONE",)
+        if kind == "CMD-SHELL":
+            return (*(shell or ("/bin/sh", "-c")), *words)
+        return tuple(words) if kind == "CMD" else ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the API's members, unset ones left out."""
         named = {
@@ -184,6 +191,54 @@ class RestartPolicy(Value):
     name: str = "no"
     maximum_retry_count: int = 0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {"Name": self.name, "MaximumRetryCount": self.maximum_retry_count}
+
+
+class Ulimit(Value):
+    """One `--ulimit`: docker's name (`nofile`); -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Ulimit:
+        """Read the API's `Ulimit`."""
+        return Ulimit(
+            name=str(value.get("Name") or ""), soft=number(value.get("Soft")), hard=number(value.get("Hard"))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {"Name": self.name, "Hard": self.hard, "Soft": self.soft}
+
+
+class Device(Value):
+    """A device of the host: where it is there, where in the container, and rwm."""
+
+    source: str
+    target: str
+    permissions: str = "rwm"
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Device:
+        """Read the API's `DeviceMapping`."""
+        return Device(
+            source=str(value.get("PathOnHost") or ""),
+            target=str(value.get("PathInContainer") or ""),
+            permissions=str(value.get("CgroupPermissions") or "rwm"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {
+            "PathOnHost": self.source,
+            "PathInContainer": self.target,
+            "CgroupPermissions": self.permissions,
+        }
+
 
 class LogConfig(Value):
     """Which log driver, with which options."""
@@ -211,6 +266,22 @@ class HostConfig(Value):
     memory_swap: int = 0
     nano_cpus: int = 0
     pids_limit: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    memory_reservation: int = 0
+    oom_score_adj: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    sysctls: Mapping[str, str] = EMPTY
+    group_add: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = EMPTY
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     shm_size: int = 67108864
@@ -239,6 +310,22 @@ class HostConfig(Value):
             memory_swap=number(get("MemorySwap")),
             nano_cpus=number(get("NanoCpus")),
             pids_limit=number(get("PidsLimit")),
+            cpu_shares=number(get("CpuShares")),
+            cpu_period=number(get("CpuPeriod")),
+            cpu_quota=number(get("CpuQuota")),
+            cpuset_cpus=str(get("CpusetCpus") or ""),
+            cpuset_mems=str(get("CpusetMems") or ""),
+            memory_reservation=number(get("MemoryReservation")),
+            oom_score_adj=number(get("OomScoreAdj")),
+            ulimits=tuple(Ulimit.from_json(an_object(u)) for u in a_list(get("Ulimits"))),
+            sysctls=mapping(get("Sysctls")),
+            group_add=strings(get("GroupAdd")),
+            devices=tuple(Device.from_json(an_object(d)) for d in a_list(get("Devices"))),
+            extra_hosts=strings(get("ExtraHosts")),
+            dns=strings(get("Dns")),
+            dns_search=strings(get("DnsSearch")),
+            dns_options=strings(get("DnsOptions")),
+            annotations=mapping(get("Annotations")),
             cap_add=strings(get("CapAdd")),
             cap_drop=strings(get("CapDrop")),
             shm_size=number(get("ShmSize")) or 67108864,
@@ -260,10 +347,7 @@ class HostConfig(Value):
             "LogConfig": {"Type": self.log_config.type, "Config": dict(self.log_config.config)},
             "NetworkMode": self.network_mode,
             "PortBindings": {},
-            "RestartPolicy": {
-                "Name": self.restart_policy.name,
-                "MaximumRetryCount": self.restart_policy.maximum_retry_count,
-            },
+            "RestartPolicy": self.restart_policy.to_json(),
             "AutoRemove": self.auto_remove,
             "Mounts": [m.to_json() for m in self.mounts] or None,
             "Tmpfs": dict(self.tmpfs) or None,
@@ -279,4 +363,20 @@ class HostConfig(Value):
             "MemorySwap": self.memory_swap,
             "NanoCpus": self.nano_cpus,
             "PidsLimit": self.pids_limit or None,
+            "CpuShares": self.cpu_shares,
+            "CpuPeriod": self.cpu_period,
+            "CpuQuota": self.cpu_quota,
+            "CpusetCpus": self.cpuset_cpus,
+            "CpusetMems": self.cpuset_mems,
+            "MemoryReservation": self.memory_reservation,
+            "OomScoreAdj": self.oom_score_adj,
+            "Ulimits": [u.to_json() for u in self.ulimits],
+            "GroupAdd": list(self.group_add) or None,
+            "Devices": [d.to_json() for d in self.devices],
+            "ExtraHosts": list(self.extra_hosts) or None,
+            "Dns": list(self.dns),
+            "DnsSearch": list(self.dns_search),
+            "DnsOptions": list(self.dns_options),
+            **({"Sysctls": dict(self.sysctls)} if self.sysctls else {}),
+            **({"Annotations": dict(self.annotations)} if self.annotations else {}),
         }

@@ -23,11 +23,12 @@ class ContainerState(Value):
     started_at: str = NEVER
     finished_at: str = NEVER
     restart_count: int = 0
+    health: str = ""  # starting, healthy, unhealthy; "" is not asked for
 
     @property
     def running(self) -> bool:
-        """Whether there is a process (a paused one counts, as docker says)."""
-        return self.status in {"running", "paused"}
+        """Whether a keeper lives with it (a paused one counts, and one about to be started again)."""
+        return self.status in {"running", "paused", "restarting"}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> ContainerState:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import posix
-import time
-
 from tiffin.errors import Corrupt
 from tiffin.spec import jsontext
 from tiffin.spec.value import EMPTY, Value
-from tiffin.store import atomic
+from tiffin.store import journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.store.layout import Layout
-
-_ROTATE = 8 << 20
-"""A log this long becomes `events.1`; together they are what can be asked for."""
-_LONGEST = 16 << 10
-"""Attributes (labels, mostly) that would make a longer record are left out: one write must hold it."""
 
 
 class Event(Value):
@@ -56,29 +47,7 @@ class Events:
 
     def append(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] = EMPTY) -> None:
         """Record that something happened. A full disk loses the record, never the deed."""
-        record: dict[str, Any] = {"t": time.time_ns(), "type": kind, "action": action, "id": actor}
-        line = jsontext.dumps_bytes(record | {"attributes": dict(attributes)})
-        if len(line) > _LONGEST:
-            line = jsontext.dumps_bytes(record | {"attributes": {}})
-        try:
-            descriptor = posix.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-            try:
-                # One write with O_APPEND: records of two writers follow each other, never mix. A line
-                # that a full disk cut short is ended by the next one's leading newline.
-                posix.write(descriptor, b"\n" + line + b"\n")
-                if posix.fstat(descriptor).st_size > _ROTATE:
-                    self._rotate()
-            finally:
-                posix.close(descriptor)
-        except OSError:
-            return
-
-    def _rotate(self) -> None:
-        with atomic.Lock(f"{self._path}.lock"):
-            if posix.stat(self._path).st_size > _ROTATE:
-                atomic.replace(self._path, f"{self._path}.1")
+        journal.append(self._path, kind, action, actor, attributes)
 
     def read(
         self, since: int = 0, until: int = 1 << 62, filters: Mapping[str, Sequence[str]] = EMPTY
@@ -100,12 +69,13 @@ class Events:
                 continue
             with stream:
                 for line in stream:
-                    event = _parse(line)
+                    event = parse(line)
                     if event is not None:
                         yield event
 
 
-def _parse(line: bytes) -> Event | None:
+def parse(line: bytes) -> Event | None:
+    """Return the event of a line; None for one that is empty or was cut short."""
     if not line.strip():
         return None
     try:

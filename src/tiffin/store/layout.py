@@ -77,6 +77,10 @@ class Layout(Value):
         """A container's bundle: config.json, upper, work, rootfs (mount point), log, exit record."""
         return f"{self.containers}/{container_id}"
 
+    def health(self, container_id: str) -> str:
+        """What the last probes of a container's health check said."""
+        return f"{self.container(container_id)}/health"
+
     @property
     def volumes(self) -> str:
         """One folder per volume, its files in `_data`."""
