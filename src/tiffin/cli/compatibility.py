@@ -34,6 +34,7 @@ SHOWN_BY = {
     "builder prune": "tests/cli/test_session.py",
     "container prune": "tests/cli/test_session.py",
     "create": "tests/cli/test_session.py",
+    "doctor": "tests/rootless/test_user.py",
     "exec": "tests/cli/test_session.py",
     "fsck": "tests/cli/test_session.py",
     "history": "tests/cli/test_session.py",

@@ -30,6 +30,7 @@ INDEX = {
     "container wait": "stop:WAIT",
     "create": "create:CREATE",
     "container exec": "exec:EXEC",
+    "doctor": "doctor:DOCTOR",
     "exec": "exec:EXEC",
     "fsck": "system:FSCK",
     "history": "image:HISTORY",

@@ -6,7 +6,7 @@ import sys
 
 from tiffin.cli import options, run_flags
 from tiffin.cli.command import Command
-from tiffin.errors import InvalidArgument, NotFound, StartFailed
+from tiffin.errors import InvalidArgument, NotFound, TiffinError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(parsed: Parsed, session: Session) -> int:
             sys.stdout.write(f"{container}\n")
             return 0
         return _attached(parsed, session, config, container)
-    except StartFailed:
+    except TiffinError:
         if parsed.flag("rm"):
             forget(session, container)
         raise

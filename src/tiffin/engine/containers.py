@@ -86,12 +86,18 @@ class Containers:
 
         `last` limits to the newest few of all. With `size` each says its own bytes and its image's.
         """
+        if size and self._engine.outside():
+            return self._engine.inside(  # type: ignore[no-any-return]
+                "containers.list", all=all, filters=filters, last=last, size=size
+            )
         from tiffin.engine.listing import list_containers
 
         return tuple(list_containers(self._engine, every=all, filters=filters, last=last, size=size))
 
     def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Return docker's JSON of a container."""
+        if size and self._engine.outside():
+            return self._engine.inside("containers.inspect", name, size=size)  # type: ignore[no-any-return]
         from tiffin.engine.views import container_inspect
 
         record = self.get(name)
@@ -182,12 +188,16 @@ class Containers:
 
         Returns the id. Raises Conflict if it runs and `force` is not given.
         """
+        if self._engine.outside():
+            return self._engine.inside("containers.remove", name, force=force, volumes=volumes)  # type: ignore[no-any-return]
         from tiffin.engine.remove import remove
 
         return remove(self._engine, self.get(name), force=force, volumes=volumes)
 
     def prune(self, *, filters: Filters = EMPTY) -> Pruned:
         """Remove all containers that do not run."""
+        if self._engine.outside():
+            return self._engine.inside("containers.prune", filters=filters)  # type: ignore[no-any-return]
         from tiffin.engine.remove import prune
 
         removed, reclaimed = prune(self._engine, filters)
@@ -233,6 +243,9 @@ class Containers:
 
     def cleanup(self, container_id: str) -> None:
         """Remove an ended `--rm` container and what is left of it (its keeper's last request)."""
+        if self._engine.outside():
+            self._engine.inside("containers.cleanup", container_id)
+            return
         from tiffin.engine.remove import cleanup
 
         cleanup(self._engine, container_id)

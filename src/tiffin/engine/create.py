@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.containers import Created
     from tiffin.engine.engine import Engine
+    from tiffin.settings import Privilege
     from tiffin.spec.container import ContainerConfig, HostConfig
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
@@ -45,10 +46,13 @@ def create(
     name = name.removeprefix("/")
     if name:
         check_name(name)  # before anything is fetched
-    warnings = check_host(host)
+    warnings = check_host(host, engine.settings.privilege)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
+    if _needs_ids(engine, image, wanted) and engine.outside():
+        made: Created = engine.inside("containers.create", config, host, name=name, pull="never")
+        return made
     container_id = engine.store.containers.new_id()
     if not merged.hostname:
         own = os.uname().nodename if host.network_mode == "host" else container_id[:12]
@@ -75,8 +79,31 @@ def create(
     return Created(id=container_id, warnings=tuple(warnings))
 
 
-def check_host(host: HostConfig) -> list[str]:
+def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
+    """Tell whether making this container deals with files of others than this user."""
+    if any(mount.type == "volume" and not mount.no_copy for mount in wanted):
+        return True
+    return not engine.store.snapshots.is_ready(image.layers)
+
+
+def _check_limits(host: HostConfig, privilege: Privilege) -> None:
+    """Raise Unsupported for limits where this user has no cgroups: the runtime would just ignore them."""
+    wanted = (
+        ("--memory", host.memory),
+        ("--cpus", host.nano_cpus),
+        ("--pids-limit", max(host.pids_limit, 0)),
+    )
+    for flag, value in wanted:
+        if value and not privilege.cgroups:
+            message = f"{flag} needs cgroups, which this user cannot write"
+            raise Unsupported(
+                message, hint="leave it out, or run as root: limits of ordinary users are not built yet"
+            )
+
+
+def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
+    _check_limits(host, privilege)
     if host.memory and host.memory < _MINIMUM_MEMORY:
         message = "Minimum memory limit allowed is 6MB"
         raise InvalidArgument(message)

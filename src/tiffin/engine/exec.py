@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.engine.bundle import resolve_user
+from tiffin.engine.bundle import process_user
 from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, StartFailed
@@ -76,7 +76,7 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
 def _process(engine: Engine, record: ContainerRecord, request: ExecRequest) -> dict[str, object]:
     config, host = record.config, record.host
     machine = Machine.here()
-    user = resolve_user(engine.store, record, request.user or config.user)
+    user = process_user(engine, record, request.user or config.user)
     granted = capabilities.granted(
         host.cap_add,
         host.cap_drop,

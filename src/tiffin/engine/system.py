@@ -86,6 +86,8 @@ class System:
             "DockerRootDir": settings.root,
             "RunDir": settings.run,
             "Rung": settings.privilege.rung,
+            "RungReason": settings.privilege.why,
+            "RungRemedy": settings.privilege.remedy,
             "Durable": settings.durable,
             "Warnings": self._warnings(runtime),
         }
@@ -101,12 +103,16 @@ class System:
 
     def fsck(self, *, repair: bool = False) -> Sequence[Finding]:
         """Find what does not belong in the store, and put it right with `repair`."""
+        if self._engine.outside():
+            return self._engine.inside("system.fsck", repair=repair)  # type: ignore[no-any-return]
         from tiffin.store import fsck
 
         return fsck.check(self._store, repair=repair)
 
     def prune_build_cache(self, *, all: bool = False) -> int:
         """Forget build steps' results that no image uses (`all`: every one); return bytes freed."""
+        if self._engine.outside():
+            return self._engine.inside("system.prune_build_cache", all=all)  # type: ignore[no-any-return]
         from tiffin.engine.rmi import sweep
 
         cache = self._store.buildcache

@@ -6,7 +6,7 @@ from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tiffin.engine.engine import Engine
     from tiffin.store.volumes import VolumeRecord
@@ -17,6 +17,7 @@ class Volumes:
 
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine."""
+        self._engine = engine
         self._store = engine.store
 
     def create(self, name: str = "", *, labels: Mapping[str, str] = EMPTY) -> VolumeRecord:
@@ -33,4 +34,15 @@ class Volumes:
 
     def remove(self, name: str) -> None:
         """Remove one and its files; raises Conflict while a container uses it."""
-        self._store.volumes.remove(name)
+        if self._engine.outside():
+            self._engine.inside("volumes.remove", name)
+        else:
+            self._store.volumes.remove(name)
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove those of the volumes that are anonymous and belong to no container any more."""
+        if self._engine.outside():
+            self._engine.inside("volumes.forget", names)
+            return
+        for name in names:
+            self._store.volumes.remove_if_anonymous(name)
