@@ -57,15 +57,19 @@ class User:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
+    def command(self, *words: str) -> list[str]:
+        """Return the words of a tiffin command, for `run`."""
+        return [sys.executable, "-c", _PROGRAM, *words]
+
     def tiffin(self, *words: str, code: int = 0) -> str:
         """Run a command that ends with `code`; return what it printed."""
-        done = self.run(sys.executable, "-c", _PROGRAM, *words)
+        done = self.run(*self.command(*words))
         assert done.returncode == code, done.stderr.decode()
         return done.stdout.decode()
 
     def wrong(self, *words: str, code: int = 1) -> str:
         """Run a command that fails; return what it says."""
-        done = self.run(sys.executable, "-c", _PROGRAM, *words)
+        done = self.run(*self.command(*words))
         assert done.returncode == code, done.stderr.decode()
         return done.stderr.decode()
 

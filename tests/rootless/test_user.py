@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
+import signal
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,9 @@ with tiffin.Engine() as engine:
         print(error.message)
     print(engine.system.fsck())
 """
+
+
+_PRIVATE = "mkdir -m 700 /tmp/own && touch /tmp/own/file"
 
 
 def test_a_container_is_confined_as_roots_is(user: User) -> None:
@@ -183,6 +188,92 @@ def test_without_namespaces_nothing_runs_and_that_is_said(many: User) -> None:
         assert "--root or TIFFIN_ROOT" in said
     finally:
         many.rung = ""
+
+
+def _context_with_archive() -> bytes:
+    """Return a build context whose only instruction unpacks an archive."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    outer = io.BytesIO()
+    with tarfile.open(fileobj=outer, mode="w") as context:
+        for name, data in (("a.tar", inner.getvalue()), ("Dockerfile", b"FROM scratch\nADD a.tar /\n")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            context.addfile(entry, io.BytesIO(data))
+    return outer.getvalue()
+
+
+def test_without_namespaces_images_are_made_and_sent(single: User) -> None:
+    """With no namespace at all COPY, save and rmi work; what would run or unpack is refused by name."""
+    single.rung = "none"
+    root = ("--root", f"{single.home}/none")
+    try:
+        with open(f"{single.home}/context/Only", "w") as stream:
+            stream.write("FROM scratch\nCOPY --chown=5:6 owned /a/b\nENV X=1\n")
+        single.tiffin(
+            *root,
+            "build",
+            "-q",
+            "-t",
+            "none:1",
+            "-f",
+            f"{single.home}/context/Only",
+            f"{single.home}/context",
+        )
+        single.tiffin(*root, "save", "-o", f"{single.home}/saved.tar", "none:1")
+        found = _layers(single, "none:1")
+        assert {name: (e.uid, e.gid) for name, e in found.items()} == {"a": (5, 6), "a/b": (5, 6)}
+        said = single.wrong(*root, "run", "--rm", "none:1", "x", code=125)
+        assert "containers need user namespaces" in said
+        single.tiffin(*root, "rmi", "none:1")
+        done = single.run(*single.command(*root, "build", "-"), stdin=_context_with_archive())
+        assert b"unpacking an archive needs a user namespace" in done.stderr
+        assert single.tiffin(*root, "fsck") == "the store is whole\n"
+    finally:
+        single.rung = ""
+
+
+def test_owners_outlive_a_file_that_is_replaced(single: User) -> None:
+    """A program that writes a file anew and renames it, as useradd does, does not make it root's."""
+    folder = f"{single.home}/replace"
+    os.mkdir(folder)
+    with open(f"{folder}/Dockerfile", "w") as stream:
+        stream.write("FROM base:1\nRUN cp /owned /new && echo more >> /new && mv /new /owned\n")
+    single.tiffin("build", "-q", "-t", "replaced:1", folder)
+    single.tiffin("save", "-o", f"{single.home}/saved.tar", "replaced:1")
+    found = _layers(single, "replaced:1")
+    assert (found["owned"].uid, found["owned"].gid, found["owned"].size) == (7, 9, 10)
+    single.tiffin("rmi", "replaced:1")
+
+
+def test_a_container_without_its_keeper_is_ended_and_removed(many: User) -> None:
+    """When the keeper was killed, `rm -f` ends the process, whoever it belongs to inside."""
+    name = many.tiffin("run", "-d", "-u", "web", "base:1", "sleep", "1000").strip()
+    pid = int(many.tiffin("inspect", "-f", "{{.State.Pid}}", name))
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        keeper = int(stream.read().rpartition(b")")[2].split()[1])
+    handles = [os.pidfd_open(keeper), os.pidfd_open(pid)]
+    os.kill(keeper, signal.SIGKILL)
+    select.select(handles[:1], [], [], 10)
+    assert many.tiffin("rm", "-f", name) == f"{name}\n"
+    assert select.select(handles[1:], [], [], 10)[0]
+    for handle in handles:
+        os.close(handle)
+
+
+def test_reset_takes_what_the_user_cannot(many: User) -> None:
+    """Everything goes, files of other ids too; while something runs nothing does."""
+    root = ("--root", f"{many.home}/other")
+    many.tiffin(*root, "build", "-q", "-t", "base:1", f"{many.home}/context")
+    many.tiffin(*root, "run", "--name", "others", "-u", "web", "base:1", "sh", "-c", _PRIVATE)
+    done = many.run("rm", "-r", f"{many.home}/other")
+    assert done.returncode
+    assert many.tiffin(*root, "system", "reset", "-f").startswith(f"removed: {many.home}/other\n")
+    assert not os.path.exists(f"{many.home}/other")
+    os.mkdir(f"{many.home}/precious")
+    os.mkdir(f"{many.home}/precious/thing")
+    assert "is no store of tiffin" in many.wrong("--root", f"{many.home}/precious", "system", "reset", "-f")
 
 
 def test_a_run_folder_of_somebody_else_is_refused(many: User) -> None:

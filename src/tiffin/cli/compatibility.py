@@ -58,6 +58,7 @@ SHOWN_BY = {
     "save": "tests/cli/test_session.py",
     "start": "tests/cli/test_session.py",
     "stop": "tests/cli/test_session.py",
+    "system reset": "tests/rootless/test_user.py",
     "tag": "tests/cli/test_session.py",
     "version": "tests/cli/test_session.py",
     "volume create": "tests/cli/test_session.py",

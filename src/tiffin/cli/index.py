@@ -68,6 +68,7 @@ INDEX = {
     "start": "start:START",
     "stop": "stop:STOP",
     "system info": "system:INFO",
+    "system reset": "reset:SYSTEM_RESET",
     "tag": "image:IMAGE_TAG",
     "version": "system:VERSION",
     "volume create": "volume:VOLUME_CREATE",

@@ -125,6 +125,10 @@ class _Runner:
             record = self._with_files(record, request)
             code = self._to_end(record, output)
             draft = store.snapshots.adopt_upper(record.id) if code == 0 else None
+            if draft and self._engine.settings.privilege.records_owners:
+                from tiffin.store.copyup import keep_owners
+
+                keep_owners(store.stack(request.layers), draft.path)
         finally:
             store.snapshots.remove(record.id)
         return RunResult(exit_code=code, draft=draft)

@@ -103,6 +103,9 @@ def _check_limits(host: HostConfig, privilege: Privilege) -> None:
 
 def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
+    if privilege.rung == "none":
+        message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
+        raise Unsupported(message, hint=privilege.remedy)
     _check_limits(host, privilege)
     if host.memory and host.memory < _MINIMUM_MEMORY:
         message = "Minimum memory limit allowed is 6MB"

@@ -48,6 +48,14 @@ def _note(target: int | bytes | str, name: bytes, value: bytes) -> None:
             raise
 
 
+def note(path: str) -> bytes:
+    """Return what is noted about the owner of a path that is not followed, b"" for nothing."""
+    try:
+        return os.getxattr(path, OWNER, follow_symlinks=False)
+    except OSError:
+        return b""
+
+
 def owner(file: int, names: list[bytes]) -> tuple[int, int] | None:
     """Return the noted owner of an open file that has attributes of these names, None without a note."""
     pair = _pair(os.getxattr(file, OWNER)) if OWNER in names else None
