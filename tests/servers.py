@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import threading
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -72,6 +73,8 @@ class DockerRegistry(Running):
             config["auth"] = {"htpasswd": {"realm": "tests", "path": f"{folder}/htpasswd"}}
         self.data = f"{folder}/data"
         self.log: list[str] = []
+        self._grown = threading.Condition()
+        self._certificate = certificate
         with open(f"{folder}/config.yml", "w") as stream:
             json.dump(config, stream)  # JSON is YAML
         self._process = subprocess.Popen(
@@ -96,13 +99,27 @@ class DockerRegistry(Running):
 
     def requests(self, pattern: str) -> int:
         """Count log lines that match: how often something was really asked."""
+        self._catch_up()
         return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def _catch_up(self) -> None:
+        """Wait until the log has come as far as a request that is made now (plain HTTP only)."""
+        if self._certificate:
+            return
+        mark = os.urandom(8).hex()
+        client = HTTPConnection("127.0.0.1", self.port, timeout=_START_SECONDS)
+        with contextlib.closing(client), self._grown:
+            client.request("GET", f"/v2/?{mark}")
+            client.getresponse().read()
+            assert self._grown.wait_for(lambda: any(mark in line for line in self.log), _START_SECONDS)
 
     def _read_log(self) -> None:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             line = raw.decode(errors="replace")
-            self.log.append(line)
+            with self._grown:
+                self.log.append(line)
+                self._grown.notify_all()
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
             if found:
                 self.port = int(found[1])

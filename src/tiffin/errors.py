@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 
 class TiffinError(Exception):
-    """Something tiffin could not do. `message` says what, `hint` what to do about it."""
+    """Something tiffin could not do. `message` says what, `hint` what to do about it.
+
+    `place` is where in a Dockerfile it was asked for, if a build met an error that is not the file's.
+    """
+
+    place: DockerfileError | None = None
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Keep the two sentences."""

@@ -97,7 +97,7 @@ def privilege(environment: Mapping[str, str] | None = None) -> Privilege:
     if reason:
         return single.replace(why=reason[0], remedy=reason[1])
     name = _user_name(uid)
-    uids, gids = _subordinate("/etc/subuid", name, uid), _subordinate("/etc/subgid", name, uid)
+    uids, gids = subordinate("/etc/subuid", name, uid), subordinate("/etc/subgid", name, uid)
     if not uids or not gids:
         file = "/etc/subgid" if uids else "/etc/subuid"
         start = max(_end("/etc/subuid"), _end("/etc/subgid"))
@@ -200,7 +200,7 @@ def _end(path: str) -> int:
     return max([100_000, *(sum(map(int, r)) for r in rows if len(r) == 2 and all(w.isdigit() for w in r))])
 
 
-def _subordinate(path: str, name: str, uid: int) -> Map:
+def subordinate(path: str, name: str, uid: int) -> Map:
     """Return the map of the ranges that a file gives a user, from 1 on; lines that are wrong give none."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:

@@ -61,7 +61,23 @@ def test_the_front_page_lists_every_command() -> None:
         "Swarm Commands",
         "Commands",
         "Global Options",
+        "Not supported by tiffin",
     ]
     for name in ("run ", "wait ", "swarm ", "fsck ", "container "):
         assert f"\n  {name}" in page
     assert "internal" not in page
+
+
+def test_a_page_says_what_is_not_supported(capsys: pytest.CaptureFixture[str]) -> None:
+    """Docker's page is followed by what tiffin refuses of it: flags, commands, whole groups."""
+    from tiffin.cli import entry
+
+    assert entry.run(["ps", "--help"]) == 0
+    assert "Not supported" not in capsys.readouterr().out
+    assert entry.run(["rm", "--help"]) == 0
+    assert capsys.readouterr().out.endswith("\nNot supported by tiffin:\n  --link\n")
+    assert entry.run(["commit", "--help"]) == 0
+    assert capsys.readouterr().out.endswith("\nNot supported by tiffin: not built yet\n")
+    words = helping.front_page().partition("Not supported by tiffin:\n")[2].split("\n\n")[0].split()
+    assert {"commit", "search", "swarm", "network"} <= set(words)
+    assert not {"run", "container", "image", "system", "volume"} & set(words)

@@ -125,8 +125,12 @@ def test_security_options(tmp_path: pathlib.Path) -> None:
     path.write_text('{ "defaultAction": "SCMP_ACT_ALLOW" }')
     host = _host("--security-opt", f"seccomp={path}", "--security-opt", "no-new-privileges")
     assert host.security_opt == ('seccomp={"defaultAction":"SCMP_ACT_ALLOW"}', "no-new-privileges")
-    with pytest.raises(InvalidArgument, match="apparmor"):
-        _host("--security-opt", "apparmor=x")
+    words = ("apparmor=unconfined", "label:disable", "systempaths=unconfined")
+    host = _host(*(part for word in words for part in ("--security-opt", word)))
+    assert host.security_opt == ("apparmor=unconfined", "label=disable", "systempaths=unconfined")
+    for wrong in ("systempaths=x", "credentialspec=x", "nothing=x"):
+        with pytest.raises(InvalidArgument, match="invalid --security-opt"):
+            _host("--security-opt", wrong)
 
 
 def test_a_cidfile_is_never_overwritten(tmp_path: pathlib.Path) -> None:

@@ -157,4 +157,5 @@ def shown(engine: Engine) -> list[str]:
 
 def check_sound(engine: Engine) -> None:
     """Nothing is wrong with the store, and nothing in it is of no use."""
-    assert engine.system.fsck() == []
+    findings = engine.system.fsck()
+    assert not findings, findings

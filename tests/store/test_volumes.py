@@ -146,6 +146,15 @@ def test_anonymous_volumes_go_with_their_last_user(store: Store) -> None:
 def test_gc_never_touches_volumes(store: Store) -> None:
     """A volume's data stays whatever gc finds, also when its row is lost."""
     data = store.volumes.ensure("data").path
-    store.database.execute("DELETE FROM volumes")
+    with open(f"{data}/kept", "w"):
+        store.database.execute("DELETE FROM volumes")
     assert gc.sweep(store) == ()
-    assert os.path.isdir(data)
+    assert os.listdir(data) == ["kept"]
+
+
+def test_gc_takes_what_a_killed_create_left(store: Store) -> None:
+    """An empty folder without a row is not a volume yet: its maker was killed, and gc takes it."""
+    store.volumes.ensure("unborn")
+    store.database.execute("DELETE FROM volumes")
+    assert [item.kind for item in gc.sweep(store)] == ["volume"]
+    assert os.listdir(store.layout.volumes) == []

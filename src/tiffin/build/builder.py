@@ -8,7 +8,9 @@ has named it; drafts of a build that dies are rubbish that gc knows by their own
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from tiffin.build.cache import Cache, Listing, Result
@@ -33,9 +35,13 @@ from tiffin.build.stage import Outcome, Stage
 from tiffin.errors import (
     BuildFailed,
     DockerfileError,
+    Forbidden,
+    Interrupted,
     InvalidArgument,
     NotFound,
     StartFailed,
+    Unauthorized,
+    Unavailable,
     Unsupported,
 )
 from tiffin.spec import clock
@@ -56,6 +62,8 @@ if TYPE_CHECKING:
     from tiffin.store.snapshots import Draft
     from tiffin.store.store import Store
 
+_STAGES_AT_ONCE = 8
+"""How many stages are built side by side; each that runs a command waits more than it works."""
 _TAIL = 1 << 16
 """How much of a failed RUN's output its error keeps (bytes)."""
 
@@ -82,7 +90,8 @@ class Builder:
         self._images = images
         self._runner = runner
         self._exporter = exporter
-        self._tell = progress or (lambda _event: None)
+        self._progress = progress or (lambda _event: None)
+        self._lock = threading.RLock()
         dockerfile = parse(context.text, context.file)
         self.plan = plan(
             dockerfile,
@@ -93,14 +102,18 @@ class Builder:
         self._cache = Cache(store.buildcache, context.name, enabled=not self.options.no_cache)
         self._now_ns = _moment(self.options.build_args)
         self._epoch = "SOURCE_DATE_EPOCH" in self.options.build_args
-        self._stages: dict[int, Stage] = {}
+        self._stages: dict[int, Future[Stage]] = {}
+        self._pulling = threading.Lock()
         self._bases: dict[tuple[str, str], BaseImage] = {}
         self._digests: dict[str, Digests] = {}
         self._steps: list[Step] = []
         self._warnings: list[str] = []
-        self._total = sum(len(self.plan.stages[n].instructions) + 1 for n in self.plan.needed)
-        self._number = 0
-        self._running = 0
+        self._first: dict[int, int] = {}
+        self._total = 0
+        for index in sorted(self.plan.needed):
+            self._first[index] = self._total + 1
+            self._total += len(self.plan.stages[index].instructions) + 1
+        self._stopped = False
 
     def build(self) -> Built:
         """Build the target and export it; raise BuildFailed, DockerfileError, NotFound..."""
@@ -111,8 +124,7 @@ class Builder:
         if unused:
             self.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed", 0)
         with self._store.lease("build"):
-            for index in sorted(self.plan.needed):
-                self._stage(index)
+            self._build_stages(sorted(self.plan.needed))
             stage = self._stage(self.plan.target)
             config = self._config(stage)
             image_id = config.id
@@ -123,42 +135,68 @@ class Builder:
             image_id=image_id,
             config=config,
             layers=stage.layers,
-            steps=tuple(self._steps),
+            steps=tuple(sorted(self._steps, key=lambda step: step.number)),
             warnings=tuple(self._warnings),
             platform=stage.platform,
         )
 
     def warn(self, message: str, line: int) -> None:
         """Say something that does not stop the build, once."""
-        if message not in self._warnings:
-            self._warnings.append(message)
-            self._tell(Warned(message=message, line=line))
+        with self._lock:
+            if message not in self._warnings:
+                self._warnings.append(message)
+                self._tell(Warned(message=message, line=line))
+
+    def _tell(self, event: BuildEvent) -> None:
+        """Pass on an event; one at a time, from whatever stage."""
+        with self._lock:
+            self._progress(event)
 
     # Stages and steps
 
+    def _build_stages(self, needed: list[int]) -> None:
+        """Build stages side by side as far as they do not need each other.
+
+        A stage needs only stages above it, and these were begun before it: nobody waits in a circle.
+        The first that fails ends the others.
+        """
+        if len(needed) == 1:  # in this thread: a RUN is then interrupted at once
+            self._stages[needed[0]] = Future()
+            self._stages[needed[0]].set_result(self._build_stage(needed[0]))
+            return
+        with ThreadPoolExecutor(min(len(needed), _STAGES_AT_ONCE), "tiffin-stage") as pool:
+            for index in needed:
+                self._stages[index] = pool.submit(self._build_stage, index)
+            try:
+                wait(self._stages.values(), return_when=FIRST_EXCEPTION)
+                for future in self._stages.values():
+                    if future.done():
+                        future.result()
+            except BaseException:
+                self._stopped = True
+                for future in self._stages.values():
+                    future.cancel()
+                self._runner.cancel()
+                raise
+
     def _stage(self, index: int) -> Stage:
-        """Return a built stage, building it (and first what it needs) where it is not yet."""
-        built = self._stages.get(index)
-        if built is not None:
-            return built
+        """Return a built stage, waiting for it."""
+        return self._stages[index].result()
+
+    def _build_stage(self, index: int) -> Stage:
         planned = self.plan.stages[index]
         if planned.base_stage >= 0:
             self._stage(planned.base_stage)
         for instruction in planned.instructions:
             self._need(instruction)
         stage = Stage(self, planned.label, planned.platform, self.plan.escape)
-        number = self._next()
+        number = self._first[index]
         self._step(number, planned.start, stage, lambda: self._start(planned, stage))
         for trigger in stage.take_triggers():
             self._trigger(number, trigger, planned, stage)
-        for instruction in planned.instructions:
-            self._step(self._next(), instruction, stage, partial(stage.run, instruction))
-        self._stages[index] = stage
+        for place, instruction in enumerate(planned.instructions, number + 1):
+            self._step(place, instruction, stage, partial(stage.run, instruction))
         return stage
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
 
     def _trigger(self, number: int, text: str, planned: StagePlan, stage: Stage) -> None:
         instruction = read(parse_trigger(text, "\\", f"ONBUILD of {planned.base or planned.label}"))
@@ -166,7 +204,7 @@ class Builder:
         self._step(number, instruction, stage, lambda: stage.run(instruction), trigger=True)
 
     def _need(self, instruction: Instruction) -> None:
-        """Build the stage that an instruction copies from, if it does."""
+        """Wait for the stage that an instruction copies from, if it does."""
         if isinstance(instruction, Copy) and instruction.source:
             other = self.plan.stage_of(instruction)
             if other is not None:
@@ -183,7 +221,10 @@ class Builder:
     ) -> None:
         """Run one step, with its events before and after."""
         statement = instruction.statement
-        self._running = number
+        if self._stopped:
+            message = "stopped, as another stage failed"
+            raise Interrupted(message)
+        stage.number = number
         self._tell(
             StepStarted(
                 number=number,
@@ -200,9 +241,13 @@ class Builder:
         except DockerfileError:
             raise
         except (InvalidArgument, NotFound) as error:
-            if statement.keyword == "FROM":
-                raise
-            raise statement.error(error.message, hint=error.hint, prefix=False) from error
+            if statement.keyword != "FROM":
+                raise statement.error(error.message, hint=error.hint, prefix=False) from error
+            error.place = statement.error(error.message, prefix=False)
+            raise
+        except (Unauthorized, Forbidden, Unavailable) as error:
+            error.place = statement.error(error.message, caret="--from", prefix=False)
+            raise
         except Unsupported as error:
             raise error.at(f"{statement.file}:{statement.line}") from None
         except PermissionError as error:
@@ -219,12 +264,16 @@ class Builder:
         self, number: int, statement: Statement, stage: Stage, outcome: Outcome, seconds: float
     ) -> None:
         layer = outcome.layer
+        if layer is not None and not outcome.cached:
+            stage.changed = True
+        # What makes no layer has no result of its own to find again: it is as cached as what it stands on.
+        cached = outcome.cached and (layer is not None or not stage.changed)
         step = Step(
             number=number,
             text=statement.original,
             line=statement.line,
             stage=stage.label,
-            cached=outcome.cached,
+            cached=cached,
             seconds=seconds,
             size=layer.size if layer is not None else 0,
             layer=layer is not None,
@@ -250,7 +299,7 @@ class Builder:
             stage.inherit(self._stage(planned.base_stage))
             return Outcome()
         if planned.base == SCRATCH:
-            return Outcome()
+            return Outcome(cached=False)
         base = self._image(planned.base, planned.platform)
         stage.layers = base.layers
         stage.config = base.config.config
@@ -261,10 +310,11 @@ class Builder:
 
     def _image(self, name: str, platform: Platform) -> BaseImage:
         key = (name, str(platform))
-        if key not in self._bases:
-            reference = str(Reference.parse(name).tagged())
-            self._bases[key] = self._images.resolve(reference, platform, pull=self.options.pull)
-        return self._bases[key]
+        with self._pulling:
+            if key not in self._bases:
+                reference = str(Reference.parse(name).tagged())
+                self._bases[key] = self._images.resolve(reference, platform, pull=self.options.pull)
+            return self._bases[key]
 
     # What stages ask for
 
@@ -341,7 +391,12 @@ class Builder:
     ) -> Outcome:
         """Find a RUN's layer in the cache, or run it."""
         return self._cached(
-            stage, instruction, ingredients, None, text, lambda: self._run(instruction.statement, request)
+            stage,
+            instruction,
+            ingredients,
+            None,
+            text,
+            lambda: self._run(instruction.statement, request, stage.number),
         )
 
     def _cached(  # noqa: PLR0917 - as above
@@ -382,9 +437,8 @@ class Builder:
             raise
         return Layer(diff_id=measured.diff_id, chain_id=chain_id, size=measured.size)
 
-    def _run(self, statement: Statement, request: RunRequest) -> Draft:
+    def _run(self, statement: Statement, request: RunRequest, number: int) -> Draft:
         """Run a command; raise BuildFailed, with the end of what it wrote, unless it ends with 0."""
-        number = self._running
         tail = bytearray()
 
         def output(stream: int, data: bytes) -> None:
@@ -395,18 +449,26 @@ class Builder:
         try:
             result = self._runner.run(request, output)
         except StartFailed as error:
-            raise self._failed(statement, request, error.exit_code, bytes(tail), error.message) from error
+            raise self._failed(
+                statement, request, number, error.exit_code, bytes(tail), error.message
+            ) from error
         if result.exit_code or result.draft is None:
             if result.draft is not None:
                 result.draft.discard()
-            raise self._failed(statement, request, result.exit_code, bytes(tail), "")
+            raise self._failed(statement, request, number, result.exit_code, bytes(tail), "")
         return result.draft
 
-    def _failed(
-        self, statement: Statement, request: RunRequest, exit_code: int, output: bytes, why: str
+    def _failed(  # noqa: PLR0917 - all that a failed step tells
+        self,
+        statement: Statement,
+        request: RunRequest,
+        number: int,
+        exit_code: int,
+        output: bytes,
+        why: str,
     ) -> BuildFailed:
         step = FailedStep(
-            number=self._running,
+            number=number,
             total=self._total,
             text=statement.original,
             file=statement.file,

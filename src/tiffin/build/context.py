@@ -381,8 +381,9 @@ class Digests:
         """Remember what was learnt."""
         if self._memo is None:
             return
-        for device in self._changed:
-            rows = [_ROW.pack(inode, *row) for inode, row in self._known[device].items()]
+        # Another stage's thread may be learning: work on copies, which are made in one step.
+        for device in tuple(self._changed):
+            rows = [_ROW.pack(inode, *row) for inode, row in tuple(self._known[device].items())]
             self._memo.remember(self._key(device), _MEMO_FORMAT + b"".join(rows))
         self._changed.clear()
 
@@ -557,7 +558,7 @@ def _dockerfile(tree: FolderTree, file: str) -> tuple[bytes, str]:
 
 def _no_dockerfile(name: str) -> NotFound:
     message = f"failed to read dockerfile: open {name}: no such file or directory"
-    return NotFound(message, hint="name it with -f, or pass its text")
+    return NotFound(message, hint="name it with -f FILE; - is stdin")
 
 
 def _inside(tree: FolderTree, path: str, limit: int) -> bytes | None:

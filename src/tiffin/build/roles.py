@@ -83,6 +83,9 @@ class StepRunner(Protocol):
     def run(self, request: RunRequest, output: Output) -> RunResult:
         """Run to the end, passing on what is written; raise StartFailed where nothing could be started."""
 
+    def cancel(self) -> None:
+        """End every command that runs now, in whatever thread: the build has failed elsewhere."""
+
 
 class Exporter(Protocol):
     """Makes an image of the result."""

@@ -74,6 +74,10 @@ class Stage:
         self.platform = platform
         self.escape = escape
         self.layers: tuple[Layer, ...] = ()
+        self.number = 0
+        """The number of the step that runs."""
+        self.changed = False
+        """Whether a layer was made anew, here or in the stage that this one starts from."""
         self.config = ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/")
         self.history: list[HistoryEntry] = []
         self.author = ""
@@ -83,6 +87,7 @@ class Stage:
     def inherit(self, base: Stage) -> None:
         """Start from another stage: files, config, history and build arguments."""
         self.layers = base.layers
+        self.changed = base.changed
         self.config = base.config
         self.history = list(base.history)
         self.author = base.author

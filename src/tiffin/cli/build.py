@@ -169,7 +169,7 @@ BUILD = Command(
             "string",
             "Set the networking mode for the RUN instructions during build",
             "default",
-            "differs: none and host; none is the default, as bridge networks are not built yet",
+            "differs: none and host; host is the default, as bridge networks are not built yet",
         ),
         ("no-cache", "", "bool", "Do not use cache when building the image", "", DONE),
         ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from tiffin.build import events
 from tiffin.cli import format as formats
@@ -60,7 +61,7 @@ class Lines:
         self._announced: set[int] = set()
         self._stages = 0
         self._new = 0
-        self._seconds = 0.0
+        self._began = time.monotonic()
 
     def __call__(self, event: events.BuildEvent) -> None:
         """Show one event (from any thread)."""
@@ -108,7 +109,6 @@ class Lines:
         if begun is None:
             return
         self._new += event.layer and not event.cached
-        self._seconds += event.seconds
         self.say(f"{self.title(begun):<{_COLUMN}} {cost(event)}".rstrip())
 
     def title(self, event: events.StepStarted) -> str:
@@ -126,8 +126,9 @@ class Lines:
     def finish(self, built: Built) -> None:
         """Write what came out."""
         name = ", ".join(self._tags) if self._tags else "image"
-        layers = f"{len(built.layers)} layers, {self._new} new"
-        self.say(f"{name}  {built.image_id[:19]}…  {layers}, {self._seconds:.1f}s")
+        count = len(built.layers)
+        layers = f"{count} {'layer' if count == 1 else 'layers'}, {self._new} new"
+        self.say(f"{name}  {built.image_id[:19]}…  {layers}, {time.monotonic() - self._began:.1f}s")
 
     def close(self) -> None:
         """Leave nothing half written."""
@@ -191,6 +192,8 @@ def cost(event: events.StepDone) -> str:
     """Return `cached`, or what the step took, what it added, and why it was not cached."""
     if event.cached:
         return "cached"
+    if not event.layer and not event.reason:
+        return ""  # it only says something about the image
     size = spaced(event.size) if event.layer else ""
     return f"{event.seconds:>5.1f}s {size:>8}  {event.reason}".rstrip()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tiffin.cli import catalogue, top
+from tiffin.cli import catalogue, shown, top
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,53 +21,12 @@ This page is made from the tables that parse the command line (`python -m tiffin
 a test says whether it is up to date. Docker's words are those of its client 28.2.2; `build` also lists the
 flags of `docker buildx build`.
 
-- **done**: works as docker's users expect.
+- **done**: works as docker's users expect; the test that shows it stands beside.
 - **differs**: works, and what is different is said.
 - **refused**: tiffin says so by name and does nothing (exit 125 for a flag and for `run` and `create`,
   else 1). No flag is ever ignored.
 
 """
-
-SHOWN_BY = {
-    "attach": "tests/cli/test_session.py",
-    "build": "tests/cli/test_session.py",
-    "builder prune": "tests/cli/test_session.py",
-    "container prune": "tests/cli/test_session.py",
-    "create": "tests/cli/test_session.py",
-    "doctor": "tests/rootless/test_user.py",
-    "exec": "tests/cli/test_session.py",
-    "fsck": "tests/cli/test_session.py",
-    "history": "tests/cli/test_session.py",
-    "image inspect": "tests/cli/test_session.py",
-    "images": "tests/cli/test_session.py",
-    "info": "tests/cli/test_session.py",
-    "inspect": "tests/cli/test_session.py",
-    "kill": "tests/cli/test_session.py",
-    "load": "tests/cli/test_session.py",
-    "login": "tests/cli/test_transfer.py",
-    "logout": "tests/cli/test_transfer.py",
-    "logs": "tests/cli/test_session.py",
-    "ps": "tests/cli/test_session.py",
-    "pull": "tests/cli/test_transfer.py",
-    "push": "tests/cli/test_transfer.py",
-    "rename": "tests/cli/test_session.py",
-    "restart": "tests/cli/test_session.py",
-    "rm": "tests/cli/test_session.py",
-    "rmi": "tests/cli/test_session.py",
-    "run": "tests/cli/test_session.py",
-    "save": "tests/cli/test_session.py",
-    "start": "tests/cli/test_session.py",
-    "stop": "tests/cli/test_session.py",
-    "system reset": "tests/rootless/test_user.py",
-    "tag": "tests/cli/test_session.py",
-    "version": "tests/cli/test_session.py",
-    "volume create": "tests/cli/test_session.py",
-    "volume inspect": "tests/cli/test_session.py",
-    "volume ls": "tests/cli/test_session.py",
-    "volume rm": "tests/cli/test_session.py",
-    "wait": "tests/cli/test_session.py",
-}
-"""Which test shows that a command works (a command's first spelling without its group, or the whole)."""
 
 
 def page() -> str:
@@ -78,7 +37,7 @@ def page() -> str:
     lines += ["", "## Flags\n", "### Before the command\n", *_flags(top.TIFFIN.flags)]
     for name, command in tables:
         if command.flags and not command.status.startswith("refused"):
-            lines += [f"### {name}\n", *_flags(command.flags)]
+            lines += [f"### {name}\n", *_flags(command.flags, command.spellings[0])]
     lines += ["## Flags of refused commands\n"]
     for name, command in tables:
         if command.flags and command.status.startswith("refused"):
@@ -105,9 +64,8 @@ def _line(name: str, command: Command) -> str:
     else:
         flags = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     status = _status(command.status)
-    shown = SHOWN_BY.get(name)
-    if shown:
-        status += f" ({shown})"
+    if shown.of_command(command.spellings[0]):
+        status += f" (tests/cli/{shown.of_command(command.spellings[0])})"
     return f"| `{name}` | {others} | {status} | {flags} |"
 
 
@@ -116,14 +74,17 @@ def _status(text: str) -> str:
     return f"**{word}**: {why}" if why else f"**{word}**"
 
 
-def _flags(rows: Iterable[Flag]) -> list[str]:
-    """Return the done ones in one line, then a line for each that differs, then the refused by reason."""
+def _flags(rows: Iterable[Flag], command: str = "") -> list[str]:
+    """Return the done ones by the session that shows them, then what differs, then the refused."""
     by_status: dict[str, list[str]] = {}
     for name, shorthand, *_, status in sorted(rows):
-        shown = f"`-{shorthand}, --{name}`" if shorthand else f"`--{name}`"
-        by_status.setdefault(status, []).append(shown)
-    order = sorted(by_status, key=lambda status: (status != "done", status))
-    return [f"- {_status(status)}: {', '.join(by_status[status])}" for status in order] + [""]
+        row = f"`-{shorthand}, --{name}`" if shorthand else f"`--{name}`"
+        line = _status(status)
+        if not status.startswith("refused") and shown.of_flag(command, name):
+            line += f" (tests/cli/{shown.of_flag(command, name)})"
+        by_status.setdefault(line, []).append(row)
+    order = sorted(by_status, key=lambda line: (not line.startswith("**done**"), line))
+    return [f"- {line}: {', '.join(by_status[line])}" for line in order] + [""]
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ _BROKEN_PIPE = 141
 
 def main() -> None:
     """Run one command of `sys.argv` and end the process with its exit code."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # before there was a command that could be interrupted
+        os._exit(_INTERRUPTED)
+
+
+def _main() -> None:
     gc.set_threshold(100_000)  # most commands end before a collection could pay for itself
     words = sys.argv[1:]
     _open_standard_streams()
@@ -155,7 +162,7 @@ def _call(command: Command | None, spelled: str, words: Sequence[str], session: 
     except parser.HelpAsked:
         from tiffin.cli import help as helping
 
-        sys.stdout.write(helping.text(command, spelled))
+        sys.stdout.write(helping.text(command, spelled) + helping.not_here(command))
         return 0
     return command.handler(parsed, session)
 
@@ -180,10 +187,18 @@ def _show(error: Exception, spelled: str, session: Session) -> int:
         traceback.print_exc()
     if isinstance(error, TiffinError):
         return _show_known(error, spelled)
-    sys.stderr.write(f"tiffin: {error}\n")
+    sys.stderr.write(f"tiffin: {_sentence(error)}\n")
     if not isinstance(error, OSError):
         sys.stderr.write("this is a mistake in tiffin, please report it with the lines above\n")
     return 125 if spelled in _CREATING else 1
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error of the system as `PATH: no such file or directory`, others as they are."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        verb = "open " if isinstance(error, FileNotFoundError | PermissionError) else ""
+        return f"{verb}{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    return str(getattr(error, "strerror", "") or error)
 
 
 def _show_known(error: TiffinError, spelled: str) -> int:
@@ -213,10 +228,11 @@ def _excerpt(error: TiffinError) -> str:
     """Return the lines of the Dockerfile that an error is about, "" for other errors."""
     from tiffin.errors import BuildFailed, DockerfileError
 
-    if isinstance(error, DockerfileError) and error.line:
+    place = error if isinstance(error, DockerfileError) else error.place
+    if place is not None and place.line:
         from tiffin.cli import excerpt
 
-        return excerpt.of_error(error)
+        return excerpt.of_error(place)
     if isinstance(error, BuildFailed) and error.step is not None:
         from tiffin.cli import excerpt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from tiffin.spec import clock
@@ -31,6 +32,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         cells = [cell.ljust(padded[index]) for index, cell in enumerate(row[:-1])]
         lines.append("".join(cells) + (row[-1] if row else ""))
     return "".join(f"{line}\n" for line in lines)
+
+
+def warn_of_format(template: str) -> None:
+    """Say on stderr, as docker does, that -q makes `--format` mean nothing."""
+    if template not in {"", "table"}:
+        sys.stderr.write("WARNING: Ignoring custom format, because both --format and --quiet are set.\n")
 
 
 def size(count: float, places: str = _PLACES) -> str:
@@ -84,6 +91,17 @@ def local(moment: str) -> str:
     except ValueError:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(at))
+
+
+def rfc3339(moment: str) -> str:
+    """Return a moment in whole seconds, local time: `2026-11-23T10:12:00Z`; `N/A` for none."""
+    try:
+        at = time.localtime(clock.to_ns(moment) // 1_000_000_000)
+    except ValueError:
+        return "N/A"
+    offset = time.strftime("%z", at)
+    zone = "Z" if offset == "+0000" else f"{offset[:3]}:{offset[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", at) + zone
 
 
 def status(state: ContainerState, now: float | None = None) -> str:

@@ -46,6 +46,23 @@ def text(command: Command, spelled: str) -> str:
     return "\n".join(lines[:-1]) + "\n"
 
 
+def not_here(command: Command) -> str:
+    """Return what is said below docker's page: the command, or those of its flags, that tiffin refuses."""
+    if command.status.startswith("refused"):
+        return f"\nNot supported by tiffin: {command.status.partition(': ')[2]}\n"
+    names = sorted(f"--{row[0]}" for row in command.flags if row[5].startswith("refused"))
+    return f"\nNot supported by tiffin:\n{_filled(names)}\n" if names else ""
+
+
+def _filled(words: Iterable[str]) -> str:
+    lines, room = ["  "], _width() - 1
+    for word in words:
+        if len(lines[-1]) + len(word) + 1 > room and lines[-1].strip():
+            lines.append("  ")
+        lines[-1] += f"{word} "
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _width() -> int:
     try:
         return os.get_terminal_size(0).columns or _DEFAULT_WIDTH
@@ -135,4 +152,19 @@ def front_page() -> str:
         page += _listing(section, entries) + "\n"
     page += _listing("Commands", [(n, about) for n, about in single.items() if n not in _COMMON])
     page += "\nGlobal Options:\n" + flag_lines(top.TIFFIN.flags, _width() - 1) + "\n"
-    return page + _MORE
+    return page + f"\nNot supported by tiffin:\n{_filled(_refused())}\n" + _MORE
+
+
+def _refused() -> list[str]:
+    """Return the commands that are refused, and in place of all of a group's the group."""
+    from tiffin.cli import catalogue, groups
+
+    tables = catalogue.canonical()
+    refused = {name for name, command in tables.items() if command.status.startswith("refused")}
+    whole = {
+        group.name
+        for group in groups.GROUPS
+        if " " not in group.name and all(n in refused for n in tables if n.startswith(f"{group.name} "))
+    }
+    single = {name for name in refused if " " not in name}
+    return sorted(whole | single)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
     from tiffin.engine.image_views import HistoryView
+    from tiffin.engine.images import Images
 
 _PLATFORM = "refused: an image is kept for one platform"
 _HISTORY = {
@@ -65,7 +66,8 @@ def history(parsed: Parsed, session: Session) -> int:
         return 0
     fields = _history_fields(whole=whole, human=parsed.flag("human"))
     template = parsed.text("format")
-    sys.stdout.write(listing.show(views, template, columns=_HISTORY_COLUMNS, fields=fields, headers=_HISTORY))
+    headers = _HISTORY if parsed.flag("human") else {**_HISTORY, "CreatedSince": "CREATED AT"}
+    sys.stdout.write(listing.show(views, template, columns=_HISTORY_COLUMNS, fields=fields, headers=headers))
     return 0
 
 
@@ -82,8 +84,8 @@ def _history_fields(*, whole: bool, human: bool) -> dict[str, Callable[[HistoryV
 
     return {
         "ID": lambda view: _history_id(view, whole=whole),
-        "CreatedSince": lambda view: formats.ago(view.created) if human else view.created,
-        "CreatedAt": lambda view: view.created or "N/A",
+        "CreatedSince": lambda view: formats.ago(view.created) if human else formats.rfc3339(view.created),
+        "CreatedAt": lambda view: formats.rfc3339(view.created),
         "CreatedBy": created_by,
         "Size": lambda view: formats.size(view.size) if human else str(view.size),
         "Comment": lambda view: view.comment,
@@ -91,7 +93,7 @@ def _history_fields(*, whole: bool, human: bool) -> dict[str, Callable[[HistoryV
 
 
 def save(parsed: Parsed, session: Session) -> int:
-    """Write images as a tar to a file or stdout; a file that could not be finished is removed."""
+    """Write images as a tar to a file or stdout; a file that could not be finished stays as it was."""
     path = parsed.text("output")
     images = session.engine.images
     if not path:
@@ -101,14 +103,31 @@ def save(parsed: Parsed, session: Session) -> int:
         return 0
     if os.path.isdir(path):
         raise InvalidArgument(f"failed to save image: invalid output path: {path} is a directory")
-    with open(path, "wb") as stream:
-        try:
+    if os.path.lexists(path) and not os.path.isfile(path):
+        with open(path, "wb") as stream:  # a device or a pipe
             images.save(parsed.arguments, stream)
-        except BaseException:
-            if os.path.isfile(path):
-                os.unlink(path)
-            raise
+        return 0
+    _save_whole(images, parsed.arguments, path)
     return 0
+
+
+def _save_whole(images: Images, names: list[str], path: str) -> None:
+    """Write a file that is either whole or, if the save fails, what it was before."""
+    from tiffin.store import atomic
+
+    path = os.path.realpath(path)
+    temporary = atomic.temporary_name(path)
+    try:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            images.save(names, stream)
+        atomic.replace(temporary, path)
+    except BaseException as error:
+        atomic.remove_file(temporary)
+        folder = os.path.dirname(path)
+        if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+            message = f'failed to save image: invalid output path: directory "{folder}" does not exist'
+            raise InvalidArgument(message) from error
+        raise
 
 
 def load(parsed: Parsed, session: Session) -> int:

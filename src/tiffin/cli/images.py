@@ -50,7 +50,8 @@ def show(parsed: Parsed, session: Session) -> int:
     whole, template = parsed.flag("no-trunc"), parsed.text("format")
     with_digests = parsed.flag("digests") or ".Digest" in template
     lines = [line for view in views for line in _lines(view, digests=with_digests)]
-    if parsed.flag("quiet") and template in {"", "table"}:
+    if parsed.flag("quiet"):
+        formats.warn_of_format(template)
         sys.stdout.write("".join(f"{_identifier(line, whole=whole)}\n" for line in lines))
         return 0
     digest = ("Digest",) if parsed.flag("digests") else ()

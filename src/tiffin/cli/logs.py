@@ -16,6 +16,7 @@ def show(parsed: Parsed, session: Session) -> int:
     """Print stdout's lines on stdout and stderr's on stderr, in the order they came."""
     containers = session.engine.containers
     stamped = parsed.flag("timestamps")
+    details = b" " if parsed.flag("details") else b""  # what log options would add stands before it
     entries = containers.logs(
         parsed.arguments[0],
         follow=parsed.flag("follow"),
@@ -27,7 +28,8 @@ def show(parsed: Parsed, session: Session) -> int:
     following = parsed.flag("follow")
     for entry in entries:
         output = outputs[entry.stream]
-        output.write(f"{_nine_digits(entry.time)} ".encode() + entry.data if stamped else entry.data)
+        stamp = f"{_nine_digits(entry.time)} ".encode() if stamped else b""
+        output.write(stamp + details + entry.data)
         if following:
             output.flush()
     return 0
@@ -57,7 +59,7 @@ LOGS = Command(
             "bool",
             "Show extra details provided to logs",
             "",
-            "refused: log options are not built yet",
+            DONE,
         ),
         ("follow", "f", "bool", "Follow log output", "", DONE),
         (

@@ -41,7 +41,7 @@ def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
         cmd=tuple(command) or None,
         entrypoint=_entrypoint(parsed),
         image=image,
-        volumes=tuple(text for text in parsed.many("volume") if ":" not in text),
+        volumes=tuple(dict.fromkeys(text for text in parsed.many("volume") if ":" not in text)),
         working_dir=parsed.text("workdir"),
         labels=labels,
         stop_signal=parsed.text("stop-signal"),
@@ -57,12 +57,13 @@ def host(parsed: Parsed) -> HostConfig:
         )
     pids = parsed.number("pids-limit")
     return HostConfig(
-        binds=tuple(_bind(text) for text in parsed.many("volume") if ":" in text),
+        binds=tuple(dict.fromkeys(_bind(text) for text in parsed.many("volume") if ":" in text)),
         mounts=_mounts(parsed),
         tmpfs=dict(_tmpfs(text) for text in parsed.many("tmpfs")),
         network_mode=_network(parsed),
         auto_remove=parsed.given("rm") and parsed.flag("rm"),
         privileged=parsed.flag("privileged"),
+        init=parsed.flag("init") if parsed.given("init") else None,
         readonly_rootfs=parsed.flag("read-only"),
         memory=_bytes(parsed, "memory"),
         memory_swap=_bytes(parsed, "memory-swap"),
@@ -102,10 +103,14 @@ def pull_policy(parsed: Parsed) -> str:
 
 
 def check_cidfile(path: str) -> None:
-    """Refuse a cidfile that exists, before anything is made."""
+    """Refuse a cidfile that exists, or cannot, before anything is made."""
     if path and os.path.lexists(path):
         message = f"container ID file found, make sure the other container isn't running or delete {path}"
         raise InvalidArgument(message)
+    folder = os.path.dirname(path) or "."
+    if path and not os.path.isdir(folder):
+        reason = "not a directory" if os.path.lexists(folder) else "no such file or directory"
+        raise InvalidArgument(f"failed to create the container ID file: open {path}: {reason}")
 
 
 def write_cidfile(path: str, container_id: str) -> None:
@@ -206,9 +211,12 @@ def _security_option(value: str) -> str:
         if setting not in {"true", "false"}:
             raise InvalidArgument(f'invalid --security-opt 2: "{value}"')
         return f"no-new-privileges:{setting}"
+    if key in {"apparmor", "label"} or value == "systempaths=unconfined":
+        return f"{key}={setting}"
     if key != "seccomp":
         raise InvalidArgument(
-            f"--security-opt {key} is not supported", hint="no-new-privileges and seccomp are"
+            f'invalid --security-opt 2: "{value}"',
+            hint="known are apparmor, label, no-new-privileges, seccomp and systempaths=unconfined",
         )
     if setting in {"unconfined", "builtin"}:
         return f"seccomp={setting}"

@@ -110,7 +110,8 @@ def parse(command: Command, spelled: str, words: Sequence[str]) -> Parsed:
         status = _flag(command, name)[5]
         if status.startswith("refused"):
             reason = status.partition(": ")[2]
-            message = f"tiffin: {spelled}: --{name} is not supported: {reason}"
+            where = f"tiffin: {spelled}: " if spelled else "tiffin: "
+            message = f"{where}--{name} is not supported: {reason}"
             raise UsageError(message, spelled=spelled)
     _count(parsed)
     return parsed

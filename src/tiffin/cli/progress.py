@@ -69,8 +69,10 @@ class _Bars:
 
     def show(self, progress: Progress) -> bool:
         """Show progress of a layer; False for a line about the whole."""
-        if not progress.id or (progress.total <= 0 and progress.id not in self._tasks):
+        if not progress.id or progress.status.startswith("Pulling from"):
             return False
+        if progress.total <= 0 and progress.id not in self._tasks:
+            return True  # nothing to draw yet
         display = self._open()
         if progress.id not in self._tasks:
             self._tasks[progress.id] = display.add_task(
@@ -86,12 +88,11 @@ class _Bars:
         return True
 
     def print(self, line: str) -> None:
-        """Print a line above the bars (or plainly, when there are none)."""
-        if self._display is None:
-            self._stream.write(line)
-            self._stream.flush()
-        else:
-            self._display.console.print(line, end="", highlight=False, markup=False)
+        """Print a line about the whole below the bars, which are finished by then."""
+        self.close()
+        self._tasks.clear()
+        self._stream.write(line)
+        self._stream.flush()
 
     def close(self) -> None:
         if self._display is not None:

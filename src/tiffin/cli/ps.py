@@ -46,7 +46,8 @@ def show(parsed: Parsed, session: Session) -> int:
         size=parsed.flag("size") or ".Size" in template,
     )
     whole = parsed.flag("no-trunc")
-    if parsed.flag("quiet") and template in {"", "table"}:
+    if parsed.flag("quiet"):
+        formats.warn_of_format(template)
         sys.stdout.write("".join(f"{_identifier(view, whole=whole)}\n" for view in views))
         return 0
     columns = (*_COLUMNS, "Size") if parsed.flag("size") else _COLUMNS
@@ -97,7 +98,8 @@ def _image(view: ContainerView, *, whole: bool) -> str:
 
 
 def _command(view: ContainerView, *, whole: bool) -> str:
-    text = " ".join(view.command)
+    program, *arguments = view.command or ("",)
+    text = " ".join((program, *(f"'{word}'" if " " in word else word for word in arguments)))
     return formats.quoted(text if whole else formats.cut(text, 20))
 
 
@@ -111,7 +113,7 @@ def _mount(name: str, *, whole: bool) -> str:
 
 def _size(view: ContainerView) -> str:
     if view.size_rw < 0:
-        return ""
+        return "0B"
     own = formats.size(view.size_rw)
     return f"{own} (virtual {formats.size(view.size_root)})" if view.size_root > 0 else own
 

@@ -6,7 +6,7 @@ import sys
 
 from tiffin.cli import options, run_flags
 from tiffin.cli.command import Command
-from tiffin.errors import InvalidArgument, NotFound, TiffinError
+from tiffin.errors import Interrupted, InvalidArgument, NotFound, TiffinError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def run(parsed: Parsed, session: Session) -> int:
             sys.stdout.write(f"{container}\n")
             return 0
         return _attached(parsed, session, config, container)
+    except Interrupted:
+        raise  # it goes on
     except TiffinError:
         if parsed.flag("rm"):
             forget(session, container)
@@ -43,7 +45,7 @@ def make(parsed: Parsed, session: Session, config: ContainerConfig) -> str:
     """Create the container and return its id; shared with `create`."""
     host = options.host(parsed)
     options.check_cidfile(host.container_id_file)
-    pulling = _Pulling(config.image, quiet=parsed.flag("quiet"))
+    pulling = _Pulling(quiet=parsed.flag("quiet"))
     try:
         created = session.engine.containers.create(
             config,
@@ -99,8 +101,7 @@ def forget(session: Session, container: str) -> None:
 class _Pulling:
     """Shows a pull on stderr; the display is made when the first word of one comes."""
 
-    def __init__(self, image: str, *, quiet: bool) -> None:
-        self._image = image
+    def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._display: Transfer | None = None
 
@@ -108,10 +109,7 @@ class _Pulling:
         """Show one piece of progress."""
         if self._display is None:
             from tiffin.cli.progress import Transfer
-            from tiffin.spec.reference import Reference
 
-            name = Reference.parse(self._image).tagged().familiar
-            sys.stderr.write(f"Unable to find image '{name}' locally\n")
             self._display = Transfer(sys.stderr, quiet=self._quiet)
         self._display(progress)
 

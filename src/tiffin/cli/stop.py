@@ -87,6 +87,7 @@ RESTART = Command(
     usage="[OPTIONS] CONTAINER [CONTAINER...]",
     short="Restart one or more containers",
     minimum=1,
+    status="differs: a container of --rm is not restarted",
     flags=(
         ("signal", "s", "string", "Signal to send to the container", "", DONE),
         ("timeout", "t", "int", "Seconds to wait before killing the container", "", DONE),

@@ -13,7 +13,7 @@ def commands(said: str) -> list[str]:
     if same:
         order = {"image": 0, "container": 1, "builder": 2, "system": 3}
         return sorted(same, key=lambda name: (order.get(name.partition(" ")[0], 9), name))[:5]
-    limit = 1 if len(verb) < 5 else 2
+    limit = 1 if len(verb) < 4 else 2
     scored = sorted((distance(said, name), name) for name in known)
     best = [(score, name) for score, name in scored if score <= limit]
     return [name for score, name in best if score == best[0][0]][:5]

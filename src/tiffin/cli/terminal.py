@@ -29,6 +29,7 @@ _NOT_PROXIED = frozenset(
 _ENDING = frozenset({int(_signal.SIGINT), int(_signal.SIGTERM), int(_signal.SIGHUP)})
 _FORCED = 3
 """So many attempts to end the command succeed, if the process does not care (as with docker)."""
+_GOES_ON = "the process goes on: `tiffin ps` shows it, `tiffin attach` comes back to it"
 _DETACHED = -1
 """What `converse` returns when the user left by the detach keys."""
 
@@ -223,9 +224,11 @@ class Conversation:
                 continue
             if number in _ENDING:
                 self._endings += 1
-                if self._tty or self._endings == _FORCED:
-                    message = f"got {self._endings} SIGTERM/SIGINTs, forcefully exiting"
-                    raise Interrupted(message, hint="the container goes on")
+                if self._tty:
+                    raise Interrupted("interrupted", hint=_GOES_ON)
+                if self._endings == _FORCED:
+                    message = f"got {_FORCED} SIGTERM/SIGINTs, forcefully exiting"
+                    raise Interrupted(message, hint=_GOES_ON)
             self._connection.send_kill(number)
 
     def _feed(self) -> bool:

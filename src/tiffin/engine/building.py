@@ -11,7 +11,7 @@ from tiffin.engine.bundle import start_request
 from tiffin.engine.create import find_image
 from tiffin.engine.start import launch, until_closed
 from tiffin.engine.streams import communicate
-from tiffin.errors import InvalidArgument, Unavailable
+from tiffin.errors import InvalidArgument, Unavailable, Unsupported
 from tiffin.keeper import frames
 from tiffin.spec import clock, mediatype
 from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tiffin.build.events import BuildEvent
     from tiffin.build.roles import Built, Options, Output, RunRequest
     from tiffin.engine.engine import Engine
+    from tiffin.keeper.client import Connection
     from tiffin.spec.image import ImageConfig
 
 _CLEANUP_SECONDS = 30.0
@@ -48,9 +49,12 @@ def build(
 ) -> Built:
     """Build an image and name it; see `Images.build`."""
     names = [_tag(tag) for tag in tags]  # before anything is built
+    if options.network not in {"default", "none", "host"}:
+        message = f"network {options.network} not found"
+        raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
 
     def tell(event: BuildEvent) -> None:
-        if isinstance(event, StepDone) and not event.cached:
+        if isinstance(event, StepDone) and event.layer and not event.cached:
             engine.keepers.prepare()  # what follows is not cached either: a RUN will want one
         if progress is not None:
             progress(event)
@@ -115,6 +119,12 @@ class _Runner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._running: set[Connection] = set()
+
+    def cancel(self) -> None:
+        """Kill what runs now; each step then ends by itself, in its own thread."""
+        for connection in tuple(self._running):
+            connection.send_kill(9)
 
     def run(self, request: RunRequest, output: Output) -> RunResult:
         """Run to the end; the result's draft is what the command changed."""
@@ -177,8 +187,10 @@ class _Runner:
     def _to_end(self, record: ContainerRecord, output: Output) -> int:
         attach = frames.STDOUT | frames.STDERR
         request = start_request(self._engine, record, attach=attach, size=(0, 0), lenient=True)
+        request = request.replace(bound=True, discard=(request.bundle,))
         numbers = {"stdout": 1, "stderr": 2}
         with launch(self._engine, request) as connection:
+            self._running.add(connection)
             try:
                 code = communicate(connection, b"", lambda stream, data: output(numbers[stream], data))
             except BaseException:
@@ -186,6 +198,8 @@ class _Runner:
                 connection.send_kill(9)
                 until_closed(connection, _CLEANUP_SECONDS)
                 raise
+            finally:
+                self._running.discard(connection)
             if not until_closed(connection, _CLEANUP_SECONDS):
                 message = "the step has ended, but its mounts could not be given back"
                 raise Unavailable(message)

@@ -158,9 +158,12 @@ class Containers:
         kill(self._engine, self.get(name), signal)
 
     def restart(self, name: str, *, timeout: int | None = None, signal: str = "") -> None:
-        """Stop it if it runs, then start it."""
+        """Stop it if it runs, then start it; raises Conflict for one that is removed when it stops."""
         record = self.get(name)
         if self._store.containers.state(record.id).running:
+            if record.host.auto_remove:
+                message = f"cannot restart container {record.name}: it is removed when it stops (--rm)"
+                raise Conflict(message, hint="stop it and run it again, or run it without --rm")
             self.stop(record.id, timeout=timeout, signal=signal)
         self.start(record.id).close()
         self._store.events.append("container", "restart", record.id, event_attributes(record))

@@ -8,6 +8,8 @@ from tiffin.engine import mounts
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.runtime import limits
+from tiffin.runtime.machine import Machine
 from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
 
-_MINIMUM_MEMORY = 6 * 1024 * 1024
 _PULLS = ("always", "missing", "never")
 
 
@@ -40,14 +41,22 @@ def create(
     pull: str,
     progress: Callable[[Any], None] | None,
 ) -> Created:
-    """Make the record first (it reserves the name), then what lies on disk; undo both if that fails."""
+    """Make the folder, then the record, which reserves the name; undo both if that fails.
+
+    In this order a kill leaves a folder that gc knows by its owner, never a record without its folder.
+    """
     from tiffin.engine.containers import Created
 
     name = name.removeprefix("/")
     if name:
         check_name(name)  # before anything is fetched
+    check_config(config)
+    if platform:
+        Platform.parse(platform)
     warnings = check_host(host, engine.settings.privilege)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
+    if platform and not Platform.parse(platform).runs(image.platform):
+        raise _other_platform(config.image, image, platform)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
     if _needs_ids(engine, image, wanted) and engine.outside():
@@ -68,9 +77,13 @@ def create(
         host=host,
         mounts=tuple(point.to_json() for point in points),
     )
-    record = engine.store.containers.create(record)
     try:
         engine.store.snapshots.prepare(container_id, image.layers)
+        record = engine.store.containers.create(record)
+    except BaseException:
+        engine.store.snapshots.remove(container_id)
+        raise
+    try:
         _fill_volumes(engine, record, wanted, points)
     except BaseException:
         engine.store.containers.remove(container_id)
@@ -86,8 +99,11 @@ def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
     return not engine.store.snapshots.is_ready(image.layers)
 
 
-def _check_limits(host: HostConfig, privilege: Privilege) -> None:
+def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
     """Raise Unsupported for limits where this user has no cgroups: the runtime would just ignore them."""
+    if privilege.rung == "none":
+        message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
+        raise Unsupported(message, hint=privilege.remedy)
     wanted = (
         ("--memory", host.memory),
         ("--cpus", host.nano_cpus),
@@ -101,26 +117,29 @@ def _check_limits(host: HostConfig, privilege: Privilege) -> None:
             )
 
 
+def check_config(config: ContainerConfig) -> None:
+    """Raise InvalidArgument for what could only fail later: a signal that is none, a relative folder."""
+    if config.working_dir and not config.working_dir.startswith("/"):
+        message = f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        raise InvalidArgument(message)
+    if config.stop_signal:
+        from tiffin.spec import signals  # hardly anybody asks for one
+
+        signals.number(config.stop_signal)
+
+
 def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
-    if privilege.rung == "none":
-        message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
-        raise Unsupported(message, hint=privilege.remedy)
-    _check_limits(host, privilege)
-    if host.memory and host.memory < _MINIMUM_MEMORY:
-        message = "Minimum memory limit allowed is 6MB"
-        raise InvalidArgument(message)
-    cpus = os.cpu_count() or 1
-    if host.nano_cpus < 0 or host.nano_cpus > cpus * 10**9:
-        message = f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        raise InvalidArgument(message)
+    warnings = limits.check(host, Machine.here())
+    if privilege.rung != "root":
+        _check_privilege(host, privilege)
     if host.network_mode not in {"default", "none", "host"}:
         message = f"network {host.network_mode} not found"
         raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
     if host.auto_remove and host.restart_policy.name not in {"", "no"}:
         message = "can't create 'AutoRemove' container with restart policy"
         raise InvalidArgument(message)
-    return []
+    return warnings
 
 
 def find_image(
@@ -134,16 +153,25 @@ def find_image(
         engine.images.pull(name, platform=platform, progress=progress)
     try:
         image = engine.store.images.resolve(name)
-        if platform and image.platform != Platform.parse(platform):
-            found = f"image with reference {name} was found but its platform ({image.platform})"
-            raise NotFound(f"{found} does not match the specified platform ({platform})")
+        if platform and not Platform.parse(platform).runs(image.platform):
+            raise _other_platform(name, image, platform)
     except NotFound:
         if pull != "missing" or _is_id(name):
             raise
     else:
         return image
+    if progress is not None:
+        from tiffin.engine.progress import Progress
+
+        familiar = Reference.parse(name).tagged().familiar
+        progress(Progress(status=f"Unable to find image '{familiar}' locally"))
     engine.images.pull(name, platform=platform, progress=progress)
     return engine.store.images.resolve(name)
+
+
+def _other_platform(name: str, image: ImageRecord, platform: str) -> NotFound:
+    found = f"image with reference {name} was found but its platform ({image.platform})"
+    return NotFound(f"{found} does not match the specified platform ({platform})")
 
 
 def _is_id(name: str) -> bool:

@@ -76,7 +76,10 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
 def _process(engine: Engine, record: ContainerRecord, request: ExecRequest) -> dict[str, object]:
     config, host = record.config, record.host
     machine = Machine.here()
-    user = process_user(engine, record, request.user or config.user)
+    try:
+        user = process_user(engine, record, request.user or config.user)
+    except InvalidArgument as error:
+        raise StartFailed(error.message, exit_code=126, hint=error.hint) from error
     granted = capabilities.granted(
         host.cap_add,
         host.cap_drop,

@@ -25,7 +25,7 @@ def in_flight(engine: Engine, purpose: str) -> Iterator[Lease]:
     It is also swept where an earlier command was killed: what that one left may be large, and what
     could be gone on with has been by then.
     """
-    interrupted = engine.store.leases.any_dead()
+    interrupted = bool(engine.store.leases.dead())
     try:
         with engine.store.lease(purpose) as lease:
             yield lease

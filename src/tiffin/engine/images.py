@@ -164,7 +164,8 @@ class Images:
         if reference.tag or reference.digest:
             message = "tag can't be used with --all-tags/-a"
             raise InvalidArgument(message)
-        tags = Repository(reference, self._engine.settings).tags()
+        with Repository(reference, self._engine.settings) as repository:
+            tags = repository.tags()
         return tuple(
             pull(self._engine, f"{reference.familiar_name}:{tag}", platform=platform, report=progress)
             for tag in tags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
@@ -20,6 +22,7 @@ class Keepers:
         self._rung = "" if rung == "root" else rung
         self._waiting = [] if first is None else [first]
         self._zygote: Zygote | None = None
+        self._lock = _thread.allocate_lock()
 
     def take(self) -> _socket.socket:
         """Return the channel of a keeper that nobody else has."""
@@ -34,10 +37,11 @@ class Keepers:
             self._waiting.append(self._fresh())
 
     def _fresh(self) -> _socket.socket:
-        if self._zygote is None:
-            from tiffin.keeper.zygote import Zygote
+        with self._lock:
+            if self._zygote is None:
+                from tiffin.keeper.zygote import Zygote
 
-            self._zygote = Zygote(self._rung)
+                self._zygote = Zygote(self._rung)
         return self._zygote.take()
 
     def close(self) -> None:

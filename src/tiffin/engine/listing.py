@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiffin.engine.views import container_view
+from tiffin.store.containers import KEEPER_LOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def list_containers(
         state = store.containers.state(container_id, living=container_id in living)
         if container_id in living and not state.running:
             _settle(engine, container_id)
+        if state.error == KEEPER_LOST and record["host"].get("AutoRemove"):
+            engine.containers.cleanup(container_id)  # nobody else is left to do it
+            continue
         if every or state.running or state.status == "restarting":
             views.append(container_view(container_id, name, image_id, record, state))
     if filters:

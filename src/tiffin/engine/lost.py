@@ -37,7 +37,7 @@ def settle(engine: Engine, container_id: str) -> bool:
     remove_cgroups(container_id)
     final = {**facts, **state.to_json()}
     atomic.write_file(f"{store.layout.container(container_id)}/state", jsontext.dumps_bytes(final))
-    atomic.delete_tree(live)
+    atomic.remove_tree(live)  # its keeper may be doing the same
     return state.error == KEEPER_LOST
 
 

@@ -16,6 +16,11 @@ _PROPAGATIONS = {"shared", "slave", "private", "rshared", "rslave", "rprivate"}
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "U", "cached", "delegated", "consistent", "volume-nocopy"}
 
 
+_TMPFS_VALUES = {"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}
+_TMPFS_FLAGS = {"defaults", "ro", "rw", "suid", "dev", "exec", "atime", "diratime", "relatime", "strictatime"}
+_TMPFS_FLAGS |= {"sync", "async", "dirsync", "mand", "nomand", "U", *(f"no{name}" for name in _TMPFS_FLAGS)}
+
+
 def wanted(config: ContainerConfig, host: HostConfig) -> list[Mount]:
     """Return every mount that is asked for, each destination once.
 
@@ -28,6 +33,8 @@ def wanted(config: ContainerConfig, host: HostConfig) -> list[Mount]:
             message = f"Duplicate mount point: {mount.target}"
             raise InvalidArgument(message)
         mounts[mount.target] = mount
+    for path, options in host.tmpfs.items():
+        _check_tmpfs(path, options)
     for path in config.volumes:
         target = _destination(path, path)
         if target not in mounts and target not in host.tmpfs:
@@ -84,6 +91,18 @@ def check(mount: Mount) -> Mount:
         message = f'invalid mount config for type "{mount.type}": mount type unknown'
         raise InvalidArgument(message, hint="bind, volume and tmpfs are known")
     return mount.replace(target=target)
+
+
+def _check_tmpfs(path: str, options: str) -> None:
+    """Raise InvalidArgument for a `--tmpfs PATH:OPTIONS` that the kernel would refuse less clearly."""
+    if not path.startswith("/"):
+        raise InvalidArgument(f"invalid mount path: '{path}' mount path must be absolute")
+    if os.path.normpath(path) in {"/", "//"}:
+        raise InvalidArgument("invalid specification: destination can't be '/'")
+    for option in filter(None, options.split(",")):
+        name, equals, _ = option.partition("=")
+        if name not in (_TMPFS_VALUES if equals else _TMPFS_FLAGS):
+            raise InvalidArgument(f'invalid tmpfs option "{option}"', hint="for example size=64m,mode=1777")
 
 
 def _destination(path: str, text: str) -> str:

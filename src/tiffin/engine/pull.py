@@ -55,10 +55,10 @@ def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None
     reference = Reference.parse(name).tagged()
     wanted = Platform.parse(platform) if platform else Platform.here()
     repository = Repository(reference, engine.settings)
-    say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
     try:
         with repository:
             top, raw = repository.resolve(reference.digest or reference.tag)
+            say(Progress(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
             entry, manifest_raw = choose(
                 lambda chosen: repository.resolve(chosen.digest), top, raw, wanted, reference.familiar
             )
@@ -78,10 +78,22 @@ def pull(engine: Engine, name: str, *, platform: str = "", report: Report | None
     except TiffinError as error:
         raise error.at(f"pull {reference.familiar}") if engine.settings.debug else error from None
     updated = before != (image_id, top.digest)
+    if platform:
+        _warn_of_platform(engine, reference, image_id, wanted, say)
     say(Progress(status=f"Digest: {top.digest}"))
     newer = "Downloaded newer image for" if updated else "Image is up to date for"
     say(Progress(status=f"Status: {newer} {reference.familiar}"))
     return Pulled(reference=reference.familiar, digest=top.digest, image_id=image_id, updated=updated)
+
+
+def _warn_of_platform(
+    engine: Engine, reference: Reference, image_id: str, wanted: Platform, say: Report
+) -> None:
+    """Say, as docker does, that a name without an index gave another platform than the one asked for."""
+    found = engine.store.images.resolve(image_id).platform
+    if not wanted.runs(found):
+        text = f"WARNING: image with reference {reference.familiar} was found but its platform ({found})"
+        say(Progress(status=f"{text} does not match the specified platform ({wanted})"))
 
 
 def _names(reference: Reference, top: Descriptor) -> tuple[list[Reference], list[Reference]]:

@@ -14,11 +14,13 @@ from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.manifest import Manifest
 from tiffin.spec.reference import Reference
 from tiffin.spec.value import Value
+from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Report
+    from tiffin.spec.blob import BlobReader
     from tiffin.store.images import ImageRecord
 
 _LEVEL = 1
@@ -57,7 +59,7 @@ def _local_tags(engine: Engine, reference: Reference) -> list[Reference]:
 
 def _missing(reference: Reference) -> NotFound:
     message = f"An image does not exist locally with the tag: {reference.familiar_name}"
-    return NotFound(message, hint="tiffin images lists what there is")
+    return NotFound(message, hint="`tiffin images` shows what is here")
 
 
 def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
@@ -144,23 +146,32 @@ def compressed(engine: Engine, layer: Descriptor) -> Descriptor:
     known = content.compressed(layer.digest, media_type)
     if known is not None:
         return known
+    path = content.private_path()
+    try:
+        digest, size = _compress(content.open_blob(layer), path)
+        content.adopt(path, digest, size)
+    except OSError as error:
+        raise atomic.storage_error(error, f"compress {layer.digest}") from error
+    finally:
+        atomic.remove_file(path)
+    descriptor = Descriptor(media_type=media_type, digest=digest, size=size)
+    content.remember_compressed(layer.digest, descriptor)
+    return descriptor
+
+
+def _compress(reader: BlobReader, path: str) -> tuple[str, int]:
+    """Write what a reader gives, gzipped, to a new file; return its digest and size."""
     from contextlib import closing
     from hashlib import sha256
 
     from tiffin.layer.compression import Compressor
 
-    squeezer, digest, size = Compressor("gzip", _LEVEL), sha256(), 0
-    path = content.private_path()
-    reader = content.open_blob(layer)
+    squeezer, hashed, size = Compressor("gzip", _LEVEL), sha256(), 0
     with closing(reader), open(path, "xb") as out:
         while True:
             chunk = reader.read(1 << 20)
             data = squeezer.feed(chunk) if chunk else squeezer.finish()
-            digest.update(data)
+            hashed.update(data)
             size += out.write(data)
             if not chunk:
-                break
-    descriptor = Descriptor(media_type=media_type, digest=f"sha256:{digest.hexdigest()}", size=size)
-    content.adopt(path, descriptor.digest, size)
-    content.remember_compressed(layer.digest, descriptor)
-    return descriptor
+                return f"sha256:{hashed.hexdigest()}", size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiffin.engine.start import until_closed
 from tiffin.engine.streams import communicate
 from tiffin.errors import TiffinError
 from tiffin.spec.container import ContainerConfig, HostConfig
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiffin.engine.engine import Engine
+
+_LEAVING_SECONDS = 10.0
 
 
 class Completed(Value):
@@ -75,4 +78,5 @@ def run_to_end(engine: Engine, config: ContainerConfig, host: HostConfig, stdin:
     with connection:
         code = communicate(connection, stdin, lambda stream, data: output[stream].append(data))
         engine.containers.forget(created.id, connection)
+        until_closed(connection, _LEAVING_SECONDS)  # nothing of it is left when this returns
     return Completed(exit_code=code, stdout=b"".join(output["stdout"]), stderr=b"".join(output["stderr"]))

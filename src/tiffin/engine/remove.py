@@ -39,7 +39,9 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
             message = f'cannot remove container "{record.name}": it was started again meanwhile'
             raise Conflict(message)
         if record.id in store.containers.living():
-            lost.settle(engine, record.id)
+            with store.containers.keeper_lock(record.id) as leaving:  # its keeper may still be at it
+                lost.settle(engine, record.id)
+                leaving.remove()
         try:
             store.containers.remove(record.id)
         except NotFound:

@@ -43,11 +43,16 @@ def stop(engine: Engine, record: ContainerRecord, *, timeout: int | None, signal
         message = f"container {record.name}: tried to kill container, but did not receive an exit event"
         raise Conflict(message, hint="its process hangs in the kernel; see ps -o stat,wchan")
     engine.store.events.append("container", "stop", record.id, event_attributes(record))
+    _forget(engine, record)
 
 
 def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
     """Send one signal; for KILL also wait until the process is gone."""
-    wanted = _signal(signal)
+    try:
+        wanted = number(signal)
+    except InvalidArgument as error:
+        message = f"cannot kill container: {record.name}: {error.message}"
+        raise InvalidArgument(message, hint=error.hint) from error
     state = engine.store.containers.state(record.id)
     try:
         if not state.running:
@@ -64,14 +69,14 @@ def kill(engine: Engine, record: ContainerRecord, signal: str) -> None:
     engine.store.events.append(
         "container", "kill", record.id, {**event_attributes(record), "signal": str(wanted)}
     )
+    if wanted == 9:
+        _forget(engine, record)
 
 
-def _signal(text: str) -> int:
-    try:
-        return number(text)
-    except InvalidArgument as error:
-        message = f"invalid signal: {text}"
-        raise InvalidArgument(message) from error
+def _forget(engine: Engine, record: ContainerRecord) -> None:
+    """Remove a `--rm` container that was ended here, so that its name is free when the command returns."""
+    if record.host.auto_remove:
+        engine.containers.cleanup(record.id)
 
 
 def wait(store: Store, record: ContainerRecord) -> int:

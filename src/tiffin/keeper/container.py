@@ -187,6 +187,8 @@ class Container:
             self._tell_failed(125, f"failed to create task for container: {error.filename}: {error.strerror}")
             return
         self._tell_started(process, self._state.started_at)
+        if self._orphaned:
+            process.kill_now()
 
     def _main_failed(self, process: Process, log: bytes) -> None:
         failure = oci.start_error(oci.last_error(log), process.program)
@@ -282,7 +284,7 @@ class Container:
         if self._clean:
             return
         self._clean = True
-        if self._acknowledged:
+        if self._acknowledged or self._orphaned:
             for folder in self._request.discard:
                 _try(atomic.remove_tree, folder)
         elif self._request.cleanup:
@@ -325,10 +327,17 @@ class Container:
             raise Corrupt(message)
         handler(peer, frame.data)
 
+    @property
+    def _orphaned(self) -> bool:
+        """Whether the container was to live as long as its channel, and that is closed."""
+        return self._request.bound and self._channel.closed
+
     def _gone(self, peer: Peer) -> None:
         self._peers.remove(peer)
         if peer.process:
             peer.process.detach(peer)
+        if self._orphaned:
+            _try(self._main.kill, _KILL)
         self._hear()
         self._settle()
 

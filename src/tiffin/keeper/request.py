@@ -35,6 +35,7 @@ class StartRequest(Value):
     columns: int = 0
     stdin: bool = False  # a pipe (docker's OpenStdin); otherwise /dev/null
     stdin_once: bool = False
+    bound: bool = False  # killed when the channel closes: a build's step, nobody's when its build is gone
     attach: int = 0  # what the channel itself is attached to: bits of frames.ATTACH
     log_path: str = ""  # "" logs nothing
     log_max_size: int = 0  # bytes; 0 never rotates
@@ -42,7 +43,7 @@ class StartRequest(Value):
     log_attributes: tuple[tuple[str, str], ...] = ()
     cgroup: str = ""  # the config's cgroupsPath, to see kills for want of memory; "" where there is none
     cleanup: tuple[str, ...] = ()  # command that removes the container, when nobody acknowledged to do it
-    discard: tuple[str, ...] = ()  # folders removed at the end, when somebody acknowledged
+    discard: tuple[str, ...] = ()  # folders removed at the end, when acknowledged (or bound, and alone)
 
     def pack(self) -> bytes:
         """Return the packet."""

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Applied", "Extraction", "Limits", "MissingTarget", "apply", "apply_stream"]
 
-_WORKER = os.path.join(os.path.dirname(__file__), "worker.py")
+# Imported, not run as a file, because only what is imported is kept compiled.
+_WORKER = """
+import sys
+sys.path += sys.argv[1].split("\\n")
+from tiffin.layer.worker import main
+main(sys.argv[2])
+"""
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _PIPE = 1 << 20
 
@@ -75,7 +81,7 @@ class Extraction:
         try:
             pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", _WORKER, paths, jsontext.dumps(request)],
+                [sys.executable, "-I", "-S", "-c", _WORKER, paths, jsontext.dumps(request)],
                 {},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, source_fd, 0),

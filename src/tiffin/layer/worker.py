@@ -1,4 +1,4 @@
-"""The process that unpacks one archive: `python -I -S worker.py IMPORT_PATHS REQUEST` (see apply).
+"""The process that unpacks one archive, started by apply: `main` is all it runs.
 
 It reads the archive from descriptor 0, imports all it will need, makes the destination its root, and
 only then looks at the first entry. It writes one line of JSON to descriptor 1. Nobody else's data is
@@ -6,11 +6,6 @@ reachable from here: an entry's name can lead nowhere but into the destination.
 """
 
 from __future__ import annotations
-
-import sys
-
-if __name__ == "__main__":
-    sys.path += sys.argv[1].split("\n")
 
 import _thread
 import hashlib
@@ -147,7 +142,7 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(request: str) -> None:
-    """Do what one request says and report it, whatever happens."""
+    """Do what one request (JSON, see apply) says, report it whatever happens, and end this process."""
     try:
         report = unpack(jsontext.load_object(request))
     except TiffinError as error:
@@ -160,8 +155,4 @@ def main(request: str) -> None:
     line = jsontext.dumps(report).encode("utf-8", "surrogateescape") + b"\n"
     while line:
         line = line[os.write(1, line) :]
-
-
-if __name__ == "__main__":
-    main(sys.argv[2])
-    os._exit(0)
+    os._exit(0)  # the thread that reads ahead may wait for ever

@@ -171,8 +171,12 @@ class Session:
         self, scope: Scope, challenges: list[auth.Challenge] | None = None, refused: str = ""
     ) -> str:
         """Return the Authorization header; one thread at a time, so that a token is fetched once."""
-        with self._lock:
-            return self._drive(self.authorizer.flow(scope, challenges, refused))
+        try:
+            with self._lock:
+                return self._drive(self.authorizer.flow(scope, challenges, refused))
+        except Unauthorized as error:
+            # Also where another thread was refused just before and this one did not even ask.
+            raise self._with_login_hint(error) from None
 
     def _drive(self, flow: Generator[auth.TokenRequest, auth.TokenAnswer, str]) -> str:
         """Make the requests that the flow yields."""

@@ -43,7 +43,9 @@ def find(name: str = "", search_path: str = "") -> str:
         message = f"unknown or invalid runtime name: {name}"
     else:
         message = "no OCI runtime found: neither crun nor runc is installed"
-    raise NotFound(message, hint=f"install it: apt-get install {_PACKAGES.get(wanted[0], wanted[0])}")
+    package = _PACKAGES.get(wanted[0])
+    hint = f"install it: apt-get install {package}" if package else "name one in PATH, or its whole path"
+    raise NotFound(message, hint=hint)
 
 
 def kind(path: str) -> str:

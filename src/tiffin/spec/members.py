@@ -30,7 +30,7 @@ def list_or_none(value: Iterable[str] | None) -> list[str] | None:
 
 def keys(value: object) -> tuple[str, ...]:
     """Read a set written as an object with empty values, sorted; some tools write a list."""
-    return tuple(sorted(map(str, value))) if isinstance(value, (dict, list)) else ()
+    return tuple(sorted(set(map(str, value)))) if isinstance(value, (dict, list)) else ()
 
 
 def mapping(value: object) -> Mapping[str, str]:

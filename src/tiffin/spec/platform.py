@@ -34,6 +34,10 @@ _VARIANTS = {
     ("arm", "8"): "v8",
     ("arm64", "8"): "v8",
 }
+_KNOWN = frozenset(
+    {"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le"}
+    | {"riscv64", "s390x", "wasm"}
+)
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
@@ -55,6 +59,9 @@ class Platform(Value):
             if parts[0] in {"linux", "windows", "darwin"}:
                 here = Platform.here()
                 return here.replace(os=parts[0])
+            if parts[0] not in _KNOWN and parts[0] not in _ARCHITECTURES:
+                message = f'"{text}": unknown operating system or architecture: invalid argument'
+                raise InvalidArgument(message, hint="for example --platform linux/arm64")
             parts = ["linux", *parts]
         architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
         if len(parts) > 2:

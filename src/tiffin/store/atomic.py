@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 _DEEP = 40
 """Folders below this depth are moved up before they are emptied, so that no path or stack overflows."""
 
+MAKE_ROOM = "make room: `tiffin image prune`, `container prune` and `builder prune` remove what nothing uses"
+"""What to do about a full disk."""
+
 
 def storage_error(error: OSError, doing: str) -> TiffinError:
     """Translate a failed write into an outcome: `doing` is the path of verbs before the cause."""
     text = f"{doing}: {error.strerror or error}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFull(text, hint="make room: `tiffin system prune` removes what nothing uses")
+        return StorageFull(text, hint=MAKE_ROOM)
     if error.errno == errno.EROFS:
         return StorageFull(text, hint="the store must lie on a file system that can be written")
     if error.errno in {errno.EACCES, errno.EPERM}:

@@ -113,7 +113,7 @@ class Content:
             raise NotFound(message) from None
         if len(data) > _SMALL or _digest_of(digest, data) != digest:
             message = f"content {digest}: the file on disk has other bytes than its name says"
-            raise Corrupt(message, hint="`tiffin system fsck --repair` drops it; then pull again")
+            raise Corrupt(message, hint="`tiffin fsck --repair` drops it; then pull again")
         return data
 
     # Writing
@@ -322,7 +322,7 @@ class VerifiedReader:
 
     def _wrong(self, what: str) -> Corrupt:
         message = f"content {self._descriptor.digest}: {what}"
-        return Corrupt(message, hint="`tiffin system fsck --repair` drops it; then pull or build again")
+        return Corrupt(message, hint="`tiffin fsck --repair` drops it; then pull or build again")
 
     def close(self) -> None:
         """Give the stream back."""

@@ -115,7 +115,11 @@ class Database:
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return all its rows."""
         with self._lock:
-            return self._run(sql, args).fetchall()  # type: ignore[no-any-return]
+            cursor = self._run(sql, args)
+            try:
+                return cursor.fetchall()  # type: ignore[no-any-return]
+            except _sqlite3.Error as error:  # a RETURNING writes while it is read
+                raise self._translated(error) from error
 
     def one(self, sql: str, args: Sequence[Any] = ()) -> Row | None:
         """Run one statement and return its first row, or None."""
@@ -193,13 +197,13 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         text = f"{self.path}: {error}"
         if code == _sqlite3.SQLITE_FULL:
-            return StorageFull(text, hint="make room: `tiffin system prune` removes what nothing uses")
+            return StorageFull(text, hint=atomic.MAKE_ROOM)
         if code in {_sqlite3.SQLITE_READONLY, _sqlite3.SQLITE_IOERR}:
             return StorageFull(text, hint="the store must lie on a file system that can be written")
         if code == _sqlite3.SQLITE_BUSY:
             return Unavailable(text, hint="another tiffin process has held the store for a minute")
         if code in {_sqlite3.SQLITE_CORRUPT, _sqlite3.SQLITE_NOTADB}:
-            return Corrupt(text, hint="`tiffin system fsck` tells what can be saved")
+            return Corrupt(text, hint="`tiffin fsck` tells what can be saved")
         if code in {_sqlite3.SQLITE_CANTOPEN, _sqlite3.SQLITE_PERM}:
             return self._cannot_open(text)
         return Corrupt(text)

@@ -175,11 +175,11 @@ def _volumes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  #
             message = f"{name}: its folder is missing, and what was in it"
             yield Finding(kind="volume", path=path, message=message, repaired=repair)
     for name in sorted(posix.listdir(store.layout.volumes)):
-        if name in known or not os.path.isdir(store.layout.volume_data(name)):
+        path = store.layout.volume_data(name)
+        if name in known or not os.path.isdir(path) or gc.is_nobodys(os.path.dirname(path)):
             continue
         if repair:
             row = (name, clock.now(), 0, jsontext.dumps({}), jsontext.dumps({}))
             store.database.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?, ?)", row)
         message = f"{name}: a volume's folder without a record"
-        path = store.layout.volume_data(name)
         yield Finding(kind="volume", path=path, message=message, repaired=repair)

@@ -21,6 +21,7 @@ from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.value import Value
 from tiffin.store import atomic, graph
 from tiffin.store.snapshots import EMPTY_LAYER, OWNER
+from tiffin.store.volumes import REMOVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LONG_AGO_NS = 3600 * 1_000_000_000
 
 
 class Removable(Value):
-    """Something that may go. `kind`: layer, blob, draft, download, folder; `size` in bytes.
+    """Something that may go. `kind`: layer, blob, draft, download, folder, volume; `size` in bytes.
 
     `key` is a blob's digest; a layer's chain id, or its folder's name where there is no row any more.
     """
@@ -46,7 +47,7 @@ class Removable(Value):
 
 
 def plan(store: Store) -> tuple[Removable, ...]:
-    """Return what a sweep would remove now, changing nothing but the leases of dead processes."""
+    """Return what a sweep would remove now, changing nothing."""
     known = _image_blobs(store, {})
     with store.database.transaction():
         layers, blobs, oldest = _unreferenced(store, known)
@@ -61,7 +62,7 @@ def sweep(store: Store) -> tuple[Removable, ...]:
     """
     with atomic.Lock(store.layout.sweep_lock):
         with store.database.transaction():
-            oldest = store.leases.living()[1]
+            oldest, dead = store.leases.living()[1], store.leases.dead()
         removed = [item for item in _scratch(store, oldest) if _remove_scratch(item)]
         known = _image_blobs(store, {})
         with store.database.transaction():
@@ -79,6 +80,8 @@ def sweep(store: Store) -> tuple[Removable, ...]:
         for aside, item in asides:
             removed.append(item if item.path in named else item.replace(size=atomic.tree_size(aside)))
             atomic.delete_tree(aside)
+        if dead:
+            store.leases.forget(dead)
     return tuple(removed)
 
 
@@ -206,10 +209,11 @@ def _rowless(store: Store, gone: set[str]) -> Iterator[Removable]:
         item = Removable(kind="layer", key=name, path=path, size=0)
         if name not in gone_folders and not _has_row(store, item):
             yield item
-    for name, path in _entries(layout.containers):
-        item = Removable(kind="folder", key=name, path=path, size=0)
-        if not _has_row(store, item):
-            yield item
+    for kind, folder in (("folder", layout.containers), ("volume", layout.volumes)):
+        for name, path in _entries(folder):
+            item = Removable(kind=kind, key=name, path=path, size=0)
+            if not _has_row(store, item):
+                yield item
 
 
 def _has_row(store: Store, item: Removable) -> bool:
@@ -220,12 +224,22 @@ def _has_row(store: Store, item: Removable) -> bool:
     if item.kind == "folder":
         known = one("SELECT 1 FROM containers WHERE id=?", (name,)) is not None
         return known or _is_owned(item.path)
+    if item.kind == "volume":
+        known = one("SELECT 1 FROM volumes WHERE name=?", (name,)) is not None
+        return known or not is_nobodys(item.path)
     if name in {EMPTY_LAYER, store.layout.mount_points_name("")}:
         return True
     if name.endswith(".tmp"):
         return _is_fresh(item.path)
     start = f"sha256:{name.partition('.')[0]}"
     return one("SELECT 1 FROM layers WHERE chain_id>=? AND chain_id<?", (start, f"{start}g")) is not None
+
+
+def is_nobodys(volume: str) -> bool:
+    """Tell whether a folder without a record is nobody's: its maker or its remover was killed."""
+    return os.path.exists(f"{volume}/{REMOVED}") or all(
+        name == "_data" and not posix.listdir(path) for name, path in _entries(volume)
+    )
 
 
 def _is_owned(folder: str) -> bool:

@@ -70,11 +70,6 @@ class Leases:
         """Whether work is in flight in this process."""
         return bool(self._open)
 
-    def any_dead(self) -> bool:
-        """Tell whether a process was killed in the middle of its work: it has left its lease."""
-        owners = self._database.query("SELECT DISTINCT owner FROM leases")
-        return any(not atomic.owner_lives(owner) for (owner,) in owners)
-
     def hold(self, number: int, digests: Iterable[str]) -> None:
         """See `Lease.hold`."""
         with self._database.transaction():
@@ -97,13 +92,24 @@ class Leases:
     def living(self) -> tuple[set[str], int]:
         """Return what living leases hold and when the oldest began (ns, a huge number if there is none).
 
-        Leases of dead processes are removed; call it in the transaction that decides what may go.
+        Call it in the transaction that decides what may go.
         """
-        oldest = 1 << 62
+        oldest, alive = 1 << 62, set()
         for number, owner, created in self._database.query("SELECT id, owner, created FROM leases"):
             if atomic.owner_lives(owner):
                 oldest = min(oldest, created)
-            else:
+                alive.add(number)
+        held = self._database.query("SELECT lease, digest FROM held")
+        return {digest for number, digest in held if number in alive}, oldest
+
+    def dead(self) -> list[int]:
+        """Return the leases of processes that were killed in the middle of their work."""
+        rows = self._database.query("SELECT id, owner FROM leases")
+        return [number for number, owner in rows if not atomic.owner_lives(owner)]
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Forget leases of dead processes, once what they left is gone."""
+        with self._database.transaction():
+            for number in numbers:
                 self._database.execute("DELETE FROM held WHERE lease=?", (number,))
                 self._database.execute("DELETE FROM leases WHERE id=?", (number,))
-        return {row[0] for row in self._database.query("SELECT digest FROM held")}, oldest

@@ -209,8 +209,11 @@ class Snapshots:
         try:
             mountpoints.ensure(self._layout, layers, self._privilege.xattr)
             if not os.path.isdir(folder):
-                posix.mkdir(folder, 0o700)
-                posix.symlink(atomic.owner_tag(), f"{folder}/{OWNER}")
+                # Never without its owner: gc would have to guess whether it is still being made.
+                draft = self._draft_path()
+                posix.mkdir(draft, 0o700)
+                posix.symlink(atomic.owner_tag(), f"{draft}/{OWNER}")
+                posix.rename(draft, folder)
             if not os.path.isdir(mount.upper):
                 self._make_upper(mount)
             for path in (mount.work, mount.target):

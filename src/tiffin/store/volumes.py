@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
+REMOVED = "removed"
+"""A file beside a volume's data: its record is about to go, or gone. It means nothing next to a record."""
 
 
 class VolumeRecord(Value):
@@ -65,6 +67,7 @@ class Volumes:
         durable = self._durable and not anonymous
         try:
             with self._database.durable() if durable else self._database.transaction():
+                self._set_removed_aside(name)
                 os.makedirs(os.path.dirname(self._layout.volume_data(name)), mode=0o711, exist_ok=True)
                 _make_folder(self._layout.volume_data(name))
                 self._database.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?, ?)", row)
@@ -116,7 +119,6 @@ class Volumes:
 
     def remove(self, name: str) -> None:
         """Remove a volume and what is in it; raise Conflict while a container has it."""
-        aside = f"{self._layout.drafts}/{atomic.owner_tag()}-{posix.urandom(6).hex()}"
         folder = os.path.dirname(self._layout.volume_data(name))
         with self._database.durable() if self._durable else self._database.transaction():
             self.get(name)
@@ -125,11 +127,28 @@ class Volumes:
                 message = f"remove {name}: volume is in use - [{', '.join(users)}]"
                 raise Conflict(message, hint="remove these containers first")
             self._database.execute("DELETE FROM volumes WHERE name=?", (name,))
+            # The folder goes after the row: a kill before the commit must not have lost what is in it,
+            # and one after it leaves a folder that gc knows to be nobody's.
             try:
-                posix.rename(folder, aside)
-            except FileNotFoundError:
-                return
-        atomic.delete_tree(aside)
+                if os.path.isdir(folder):
+                    atomic.write_file(f"{folder}/{REMOVED}", b"")
+            except OSError as error:
+                raise atomic.storage_error(error, f"remove {name}") from error
+        with self._database.transaction():
+            aside = self._set_removed_aside(name)
+        if aside:
+            atomic.delete_tree(aside)
+
+    def _set_removed_aside(self, name: str) -> str:
+        """Move the folder of a removed volume to the drafts, in a transaction; return its place, or ""."""
+        folder = os.path.dirname(self._layout.volume_data(name))
+        if self._database.one("SELECT 1 FROM volumes WHERE name=?", (name,)):
+            return ""
+        if not os.path.exists(f"{folder}/{REMOVED}"):
+            return ""
+        aside = f"{self._layout.drafts}/{atomic.owner_tag()}-{posix.urandom(6).hex()}"
+        posix.rename(folder, aside)
+        return aside
 
     def remove_if_anonymous(self, name: str) -> bool:
         """Remove an anonymous volume that nobody uses any more; return whether it was removed."""

@@ -1,0 +1,186 @@
+"""Which session shows that a command, or a flag, does what docs/compatibility.md says.
+
+A test reads the sessions and holds this page to what they really do.
+"""
+
+from __future__ import annotations
+
+SESSIONS: dict[str, dict[str, str]] = {
+    "builder prune": {
+        "test_session.py": "all force",
+    },
+    "container attach": {
+        "test_session.py": "",
+        "test_session_flags.py": "detach-keys no-stdin sig-proxy",
+    },
+    "container create": {
+        "test_session.py": "name",
+        "test_session_docker.py": "cidfile domainname expose label label-file stop-timeout",
+        "test_session_flags.py": "cpus memory memory-swap pids-limit shm-size",
+    },
+    "container exec": {
+        "test_session.py": "env interactive",
+        "test_session_docker.py": "user workdir",
+        "test_session_flags.py": "detach detach-keys env-file privileged tty",
+    },
+    "container inspect": {
+        "test_session_docker.py": "",
+        "test_session_flags.py": "format size",
+    },
+    "container kill": {
+        "test_session.py": "signal",
+    },
+    "container logs": {
+        "test_session.py": "timestamps",
+        "test_session_docker.py": "details since tail until",
+        "test_session_flags.py": "follow",
+    },
+    "container ls": {
+        "test_session.py": "all filter format no-trunc quiet",
+        "test_session_flags.py": "last latest size",
+    },
+    "container prune": {
+        "test_session.py": "force",
+        "test_session_flags.py": "filter",
+    },
+    "container rename": {
+        "test_session.py": "",
+    },
+    "container restart": {
+        "test_session.py": "timeout",
+        "test_session_flags.py": "signal",
+    },
+    "container rm": {
+        "test_session.py": "force",
+        "test_session_flags.py": "volumes",
+    },
+    "container run": {
+        "test_session.py": "detach entrypoint env hostname interactive pull rm tty user volume workdir",
+        "test_session_docker.py": "env-file init name platform quiet read-only security-opt tmpfs",
+        "test_session_flags.py": (
+            "attach cap-add cap-drop cidfile cpus detach-keys disable-content-trust domainname expose "
+            "label label-file memory memory-swap mount network pids-limit privileged runtime shm-size "
+            "sig-proxy stop-signal stop-timeout"
+        ),
+    },
+    "container start": {
+        "test_session.py": "attach",
+        "test_session_flags.py": "detach-keys interactive",
+    },
+    "container stop": {
+        "test_session.py": "timeout",
+        "test_session_flags.py": "signal",
+    },
+    "container wait": {
+        "test_session.py": "",
+    },
+    "doctor": {
+        "test_session_flags.py": "json",
+    },
+    "fsck": {
+        "test_session.py": "",
+        "test_session_flags.py": "repair",
+    },
+    "image build": {
+        "test_session.py": "quiet tag",
+        "test_session_docker.py": "build-arg file label network no-cache progress",
+        "test_session_flags.py": (
+            "compress disable-content-trust force-rm iidfile load platform pull rm target"
+        ),
+    },
+    "image history": {
+        "test_session.py": "format no-trunc",
+        "test_session_docker.py": "human",
+        "test_session_flags.py": "quiet",
+    },
+    "image inspect": {
+        "test_session.py": "",
+        "test_session_flags.py": "format",
+    },
+    "image load": {
+        "test_session.py": "input",
+        "test_session_docker.py": "quiet",
+    },
+    "image ls": {
+        "test_session.py": "filter format quiet",
+        "test_session_flags.py": "all no-trunc",
+        "test_transfer.py": "digests",
+    },
+    "image prune": {
+        "test_session.py": "force",
+        "test_session_flags.py": "all filter",
+    },
+    "image pull": {
+        "test_session_docker.py": "platform",
+        "test_session_flags.py": "disable-content-trust quiet",
+        "test_transfer.py": "all-tags",
+    },
+    "image push": {
+        "test_session_docker.py": "quiet",
+        "test_session_flags.py": "disable-content-trust",
+        "test_transfer.py": "all-tags",
+    },
+    "image rm": {
+        "test_session.py": "",
+        "test_session_docker.py": "force",
+        "test_session_flags.py": "no-prune",
+    },
+    "image save": {
+        "test_session.py": "output",
+    },
+    "image tag": {
+        "test_session.py": "",
+    },
+    "inspect": {
+        "test_session.py": "format",
+        "test_session_docker.py": "size type",
+    },
+    "login": {
+        "test_session_flags.py": "password username",
+        "test_transfer.py": "password-stdin",
+    },
+    "logout": {
+        "test_session_flags.py": "",
+    },
+    "system info": {
+        "test_session.py": "format",
+    },
+    "system reset": {
+        "test_session_flags.py": "force",
+    },
+    "version": {
+        "test_session.py": "format",
+    },
+    "volume create": {
+        "test_session.py": "label",
+        "test_session_flags.py": "driver",
+    },
+    "volume inspect": {
+        "test_session.py": "format",
+    },
+    "volume ls": {
+        "test_session.py": "quiet",
+        "test_session_flags.py": "filter format",
+    },
+    "volume rm": {
+        "test_session.py": "",
+        "test_session_flags.py": "force",
+    },
+}
+"""Canonical command -> file below tests/cli -> the flags that it gives; each flag by the first file."""
+
+_AS = {"container create": "container run"}
+"""Commands that share another's flags and what they mean."""
+
+
+def of_command(name: str) -> str:
+    """Return the file that shows a command, "" for none."""
+    return next(iter(SESSIONS.get(name, ())), "")
+
+
+def of_flag(name: str, flag: str) -> str:
+    """Return the file that shows a flag of a command, "" for none."""
+    for file, flags in SESSIONS.get(name, {}).items():
+        if flag in flags.split():
+            return file
+    return of_flag(_AS[name], flag) if name in _AS else ""
