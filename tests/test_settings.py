@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
-from tiffin.settings import Settings
+from tiffin.settings import ROOT, Settings, subordinate
 
 IS_ROOT = os.geteuid() == 0
 
@@ -106,3 +106,31 @@ def test_proxies_are_read_in_both_spellings() -> None:
     """The lower-case variable wins, as everywhere."""
     found = settings({"http_proxy": "a", "HTTP_PROXY": "b", "HTTPS_PROXY": "c", "no_proxy": ""}).proxies
     assert dict(found) == {"http": "a", "https": "c"}
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges"),
+    [
+        ("ann:100000:65536\n", ((1, 100000, 65536),)),
+        ("bob:1:2\n7:200:3\nann:300:4\n", ((1, 200, 3), (4, 300, 4))),
+        ("ann:x:1\nann:5\nann:5:\nann:5:0\nann:0:5\nann:4294967290:9\n: :\n\xff\n", ()),
+        ("", ()),
+    ],
+)
+def test_subordinate_ids_are_read_by_name_and_number(
+    tmp_path: Any, text: str, ranges: tuple[tuple[int, int, int], ...]
+) -> None:
+    """Ranges follow one another inside; lines that are wrong, or somebody else's, give none."""
+    path = tmp_path / "subuid"
+    path.write_text(text)
+    assert subordinate(str(path), "ann", 7) == ranges
+    assert subordinate(str(tmp_path / "none"), "ann", 7) == ()
+
+
+def test_a_mark_tells_stores_apart() -> None:
+    """Owners in a store mean what its ids mean; with one id and with none they mean the same."""
+    user = ROOT.replace(rung="subids", uid_map=((0, 7, 1), (1, 100, 9)))
+    other = user.replace(uid_map=((0, 7, 1), (1, 200, 9)))
+    alone = user.replace(rung="single", uid_map=((0, 7, 1),))
+    assert len({ROOT.mark, user.mark, other.mark, alone.mark}) == 4
+    assert alone.mark == alone.replace(rung="none", uid_map=()).mark

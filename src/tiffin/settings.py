@@ -16,22 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Get = Callable[[str], str | None]
+    Map = tuple[tuple[int, int, int], ...]
 
 
 class Privilege(Value):
     """What this process may do, as data. `rung` is root, subids, single, or none.
 
     `xattr` is the prefix of overlayfs's marks (`trusted.` or `user.`); `overlay_options` are words for
-    the mount; the maps are (inside, outside, count) triples, () where no user namespace is needed;
-    `cgroups` says whether limits can be set.
+    the mount; the maps are (inside, outside, count) triples of the user namespace that processes with
+    ids live in, () where none is needed, and `inside` says that this process is in it already. `cgroups`
+    says whether limits can be set. `why` is the reason why it is not the rung above, `remedy` the command
+    that gets there.
     """
 
     rung: str
     xattr: str
     overlay_options: tuple[str, ...]
-    uid_map: tuple[tuple[int, int, int], ...] = ()
-    gid_map: tuple[tuple[int, int, int], ...] = ()
+    uid_map: Map = ()
+    gid_map: Map = ()
+    inside: bool = False
     cgroups: bool = True
+    why: str = ""
+    remedy: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What a store keeps of this: with another mark, its files' owners mean something else.
+
+        With one id and with no user namespace at all they mean the same.
+        """
+        if self.rung == "subids":
+            return "subids " + " ".join(f"{outside}+{count}" for _, outside, count in self.uid_map)
+        return "root" if self.rung == "root" else "single"
+
+    @property
+    def records_owners(self) -> bool:
+        """Whether owners other than root are noted beside the files, which all belong to one user."""
+        return self.rung in {"single", "none"}
+
+    def id_count(self) -> int:
+        """Return how many user ids there are inside, 0 for all."""
+        return sum(count for _, _, count in self.uid_map)
 
 
 ROOT = Privilege(
@@ -39,6 +64,161 @@ ROOT = Privilege(
     xattr="trusted.",
     overlay_options=("index=off", "redirect_dir=off", "metacopy=off"),
 )
+_USER = Privilege(rung="none", xattr="user.", overlay_options=("userxattr",), cgroups=False)
+_RUNGS = ("none", "single", "subids")
+_HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
+_ALL_IDS = 0xFFFFFFFF
+
+
+def privilege(environment: Mapping[str, str] | None = None) -> Privilege:
+    """Decide the rung: the one place where it is asked who runs this.
+
+    What can be seen without trying is looked at; entering the namespace (keeper.userns) still may fail, and
+    says why. TIFFIN_RUNG asks for a lower one.
+    """
+    if os.geteuid() == 0:
+        uids = _current_map("/proc/self/uid_map")
+        if not uids or uids[0][2] == _ALL_IDS:
+            return ROOT
+        # The root of a user namespace that somebody has made: ours, or a container's.
+        rung = "subids" if sum(count for _, _, count in uids) > 1 else "single"
+        gids = _current_map("/proc/self/gid_map")
+        return _USER.replace(rung=rung, uid_map=uids, gid_map=gids, inside=True, why="in a user namespace")
+    wanted = (os.environ if environment is None else environment).get("TIFFIN_RUNG") or "subids"
+    if wanted not in _RUNGS:
+        message = f"TIFFIN_RUNG is {wanted!r}"
+        raise InvalidArgument(message, hint="an ordinary user's rungs are " + ", ".join(_RUNGS))
+    uid, gid = os.geteuid(), os.getegid()
+    reason = _no_namespaces() if wanted != "none" else ("TIFFIN_RUNG says so", "unset TIFFIN_RUNG")
+    if reason:
+        return _USER.replace(why=reason[0], remedy=reason[1])
+    single = _USER.replace(rung="single", uid_map=((0, uid, 1),), gid_map=((0, gid, 1),))
+    reason = _no_helpers() if wanted == "subids" else ("TIFFIN_RUNG says so", "unset TIFFIN_RUNG")
+    if reason:
+        return single.replace(why=reason[0], remedy=reason[1])
+    name = _user_name(uid)
+    uids, gids = subordinate("/etc/subuid", name, uid), subordinate("/etc/subgid", name, uid)
+    if not uids or not gids:
+        file = "/etc/subgid" if uids else "/etc/subuid"
+        start = max(_end("/etc/subuid"), _end("/etc/subgid"))
+        ids = f"{start}-{start + 65535}"
+        return single.replace(
+            why=f"{file} gives {name} no range of ids",
+            remedy=f"sudo usermod --add-subuids {ids} --add-subgids {ids} {name}",
+        )
+    return _USER.replace(
+        rung="subids",
+        uid_map=((0, uid, 1), *uids),
+        gid_map=((0, gid, 1), *gids),
+        why="you are not root",
+        remedy="sudo tiffin (with a store of its own)",
+    )
+
+
+def _current_map(path: str) -> Map:
+    """Return the maps of the namespace that this process is in."""
+    try:
+        with open(path, "rb") as stream:
+            rows = [tuple(map(int, line.split())) for line in stream]
+    except OSError:
+        return ()
+    return tuple((inside, outside, count) for inside, outside, count in rows)
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return stream.readline().decode().strip()
+    except OSError:
+        return ""
+
+
+def _no_namespaces() -> tuple[str, str] | None:
+    """Return why this host gives an ordinary user no user namespace, and what changes that."""
+    for name, closed, opened in (
+        ("user.max_user_namespaces", "0", "10000"),
+        ("kernel.unprivileged_userns_clone", "0", "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ):
+        if _first_line("/proc/sys/" + name.replace(".", "/")) == closed:
+            return f"{name} is {closed}", f"sudo sysctl -w {name}={opened}"
+    return None
+
+
+def _no_helpers() -> tuple[str, str] | None:
+    """Return why newuidmap and newgidmap cannot give this user ids, and what changes that."""
+    for name in ("newuidmap", "newgidmap"):
+        path = find_helper(name)
+        if not path:
+            return f"{name} is not installed", "sudo apt-get install uidmap"
+        info = os.stat(path)
+        if not (info.st_mode & 0o4000 and info.st_uid == 0) and not _has_capability(path):
+            return f"{path} is not set-uid root", f"sudo chown root {path} && sudo chmod u+s {path}"
+        if os.statvfs(path).f_flag & os.ST_NOSUID:
+            return f"{path} lies on a file system mounted nosuid", "mount it without nosuid"
+    try:
+        with open("/proc/self/status", "rb") as stream:
+            if b"\nNoNewPrivs:\t1" in stream.read():
+                return "this process may not gain privileges (no_new_privs)", "start it without no_new_privs"
+    except OSError:
+        pass
+    return None
+
+
+def _has_capability(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False
+
+
+def find_helper(name: str) -> str:
+    """Return the path of a program that gives ids, "" where there is none."""
+    for folder in _HELPERS:
+        path = f"{folder}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _end(path: str) -> int:
+    """Return the first id behind all ranges of a file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            rows = [line.strip().split(":")[1:] for line in stream]
+    except OSError:
+        return 100_000
+    return max([100_000, *(sum(map(int, r)) for r in rows if len(r) == 2 and all(w.isdigit() for w in r))])
+
+
+def subordinate(path: str, name: str, uid: int) -> Map:
+    """Return the map of the ranges that a file gives a user, from 1 on; lines that are wrong give none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return ()
+    found: list[tuple[int, int, int]] = []
+    inside = 1
+    for line in lines:
+        owner, _, numbers = line.strip().partition(":")
+        start, _, count = numbers.partition(":")
+        if owner not in {name, str(uid)} or not (start.isdigit() and count.isdigit()):
+            continue
+        if int(start) < 1 or int(count) < 1 or int(start) + int(count) > _ALL_IDS:
+            continue
+        found.append((inside, int(start), int(count)))
+        inside += int(count)
+    return tuple(found)
 
 
 class Settings(Value):
@@ -70,13 +250,13 @@ class Settings(Value):
         """
         get = (os.environ if environment is None else environment).get
         home = get("HOME") or "/"
-        superuser = os.geteuid() == 0
+        allowed = privilege(environment)
+        superuser = allowed.rung == "root"
         named = get("TIFFIN_CONFIG") or ""
         file = _read_file(named or _default_file(get, home, superuser=superuser), required=bool(named))
         data_home = get("XDG_DATA_HOME") or f"{home}/.local/share"
-        run_home = get("XDG_RUNTIME_DIR") or f"/tmp/tiffin-run-{os.geteuid()}"  # noqa: S108 - checked when made
         default_root = "/var/lib/tiffin" if superuser else f"{data_home}/tiffin"
-        default_run = "/run/tiffin" if superuser else f"{run_home}/tiffin"
+        default_run = "/run/tiffin" if superuser else _user_run(get, allowed)
         chosen_root = root or get("TIFFIN_ROOT") or file.get("root") or default_root
         chosen_run = run or get("TIFFIN_RUN") or file.get("run") or ""
         if not chosen_run:
@@ -86,7 +266,7 @@ class Settings(Value):
         return Settings(
             root=os.path.abspath(chosen_root),
             run=os.path.abspath(chosen_run),
-            privilege=ROOT if superuser else ROOT.replace(rung="none"),
+            privilege=allowed,
             runtime=get("TIFFIN_RUNTIME") or file.get("runtime") or "",
             docker_config=get("DOCKER_CONFIG") or f"{home}/.docker",
             durable=(get("TIFFIN_DURABLE") or file.get("durable") or "1") not in {"0", "false", "no"},
@@ -95,6 +275,13 @@ class Settings(Value):
             proxies=_proxies(get),
             environment=environment if environment is not None else os.environ,
         )
+
+
+def _user_run(get: Get, allowed: Privilege) -> str:
+    """Return an ordinary user's run folder; the store checks that nobody else has made it."""
+    home = get("XDG_RUNTIME_DIR")
+    uid = allowed.uid_map[0][1] if allowed.inside else os.geteuid()
+    return f"{home}/tiffin" if home else f"/tmp/tiffin-run-{uid}"  # noqa: S108 - see above
 
 
 def _run_beside(root: str, default_run: str) -> str:

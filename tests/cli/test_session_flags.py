@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import Tiffin
 from tests.servers import DOCKER_REGISTRY, DockerRegistry
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
-
-    from tests.cli.conftest import Tiffin
 
 
 @pytest.fixture
@@ -195,6 +194,18 @@ def test_lives_of_containers(tiffin: Tiffin, box: str) -> None:
     assert tiffin("logs", "--follow", box) == "to the log\r\n"
     assert tiffin("container", "prune", "--force", "--filter", "label=never") == "Total reclaimed space: 0B\n"
     assert tiffin("fsck", "--repair") == "the store is whole\n"
+
+
+def test_doctor_and_reset(tiffin: Tiffin) -> None:
+    """Doctor says what this user may do, also as JSON; a store goes as a whole, and only a store."""
+    assert "rung: root" in tiffin.run("doctor").stdout.decode()
+    assert '"name": "containers", "good": true' in tiffin.run("doctor", "--json").stdout.decode()
+    tiffin = Tiffin(f"{tiffin.root}-other")
+    tiffin("images")
+    assert "removed: " in tiffin("system", "reset", "--force")
+    assert not os.path.exists(tiffin.root)
+    os.makedirs(f"{tiffin.root}/precious")
+    assert "is no store of tiffin" in tiffin.wrong("system", "reset", "-f")
 
 
 def test_images_by_their_flags(tiffin: Tiffin) -> None:

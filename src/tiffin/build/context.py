@@ -275,7 +275,8 @@ def _layer_entry(name: str, canonical: str, node: Node) -> Entry:
         entry.attributes = tuple(
             (key, os.getxattr(place, key, follow_symlinks=False))
             for key in sorted(os.listxattr(place, follow_symlinks=False))
-            if key == "security.capability" or (key.startswith("user.") and "overlay." not in key)
+            if key == "security.capability"
+            or (key.startswith("user.") and not key.startswith(("user.overlay.", "user.tiffin.")))
         )
     elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         message = f"COPY of a device is not supported: {canonical}"

@@ -14,6 +14,7 @@ import posix
 import stat
 
 from tiffin.errors import InvalidArgument
+from tiffin.layer import owners
 from tiffin.store.overlay import Stack
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ class Copier:
         else:
             uid, gid = self._owner or (0, 0)
             if uid or gid:
-                posix.chown(host, uid, gid)
+                owners.give(host, uid, gid)
             posix.chmod(host, 0o755)
             self._times[host] = self._now
         self._folders[path] = made
@@ -123,7 +124,7 @@ class Copier:
     def _look_like(self, host: str, node: Node) -> None:
         info = node.info
         if info.st_uid or info.st_gid:
-            posix.chown(host, info.st_uid, info.st_gid)
+            owners.give(host, info.st_uid, info.st_gid)
         posix.chmod(host, stat.S_IMODE(info.st_mode))
         place = node.places[0]
         for key in os.listxattr(place, follow_symlinks=False):
@@ -176,13 +177,13 @@ class Copier:
         if links:
             os.link(entry.place, host, follow_symlinks=False)
             if self._owner:
-                posix.chown(host, *self._owner, follow_symlinks=False)
+                owners.give(host, *self._owner)
                 if not stat.S_ISLNK(info.st_mode):
                     posix.chmod(host, stat.S_IMODE(info.st_mode))
         elif stat.S_ISLNK(info.st_mode):
             posix.symlink(entry.link, host)
             if self._owner:
-                posix.chown(host, *self._owner, follow_symlinks=False)
+                owners.give(host, *self._owner)
             posix.utime(host, ns=(info.st_mtime_ns, info.st_mtime_ns), follow_symlinks=False)
         elif stat.S_ISFIFO(info.st_mode):
             posix.mkfifo(host, 0o600)
@@ -233,7 +234,7 @@ class Copier:
 
     def _finish_file(self, descriptor: int, st_mode: int, mtime_ns: int) -> None:
         if self._owner and self._owner != (0, 0):
-            posix.fchown(descriptor, *self._owner)
+            owners.give(descriptor, *self._owner)
         posix.fchmod(descriptor, self._mode(st_mode) if self._mode else stat.S_IMODE(st_mode))
         posix.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
@@ -241,7 +242,7 @@ class Copier:
         """Give a folder the source's mode and times, and its owner."""
         info = entry.info
         owner = self._owner or ((info.st_uid, info.st_gid) if links else (0, 0))
-        posix.chown(host, *owner)
+        owners.give(host, *owner)
         posix.chmod(
             host, self._mode(info.st_mode) if self._mode and not links else stat.S_IMODE(info.st_mode)
         )

@@ -55,5 +55,6 @@ class Session:
             from tiffin.engine.engine import Engine
             from tiffin.engine.keepers import Keepers
 
-            self._engine = Engine(self.settings, keepers=Keepers(self._keeper))
+            keepers = Keepers(self._keeper, rung=self.settings.privilege.rung)
+            self._engine = Engine(self.settings, keepers=keepers, alone=True)
         return self._engine

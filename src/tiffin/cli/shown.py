@@ -115,6 +115,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container wait": {
         "test_session.py": "",
     },
+    "doctor": {
+        "test_session_flags.py": "json",
+    },
     "fsck": {
         "test_session.py": "",
         "test_session_flags.py": "repair",
@@ -203,6 +206,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "system prune": {
         "test_prune.py": "all dry-run filter force volumes",
+    },
+    "system reset": {
+        "test_session_flags.py": "force",
     },
     "version": {
         "test_session.py": "format",

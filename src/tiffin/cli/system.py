@@ -36,6 +36,8 @@ _INFO = (
     ("Docker Root Dir", "DockerRootDir"),
     ("Run Dir", "RunDir"),
     ("Rung", "Rung"),
+    (" Not higher because", "RungReason"),
+    (" To get there", "RungRemedy"),
     ("Durable", "Durable"),
 )
 
@@ -72,7 +74,7 @@ def info(parsed: Parsed, session: Session) -> int:
     facts = session.engine.system.info()
     if parsed.text("format"):
         return _templated(parsed.text("format"), facts)
-    lines = [f"{title}: {_fact(member, facts[member])}" for title, member in _INFO if member in facts]
+    lines = [f"{title}: {_fact(member, facts[member])}" for title, member in _INFO if facts.get(member) != ""]
     sys.stdout.write("Server:\n" + "".join(f" {line}\n" for line in lines))
     sys.stdout.flush()
     for warning in facts.get("Warnings", ()):

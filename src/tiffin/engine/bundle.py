@@ -7,7 +7,7 @@ import sys
 
 from tiffin.engine.views import event_attributes
 from tiffin.engine.views import log_path as container_log
-from tiffin.errors import InvalidArgument
+from tiffin.errors import InvalidArgument, Unsupported
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
 from tiffin.runtime.machine import Machine
@@ -31,9 +31,11 @@ _SUFFIXES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def start_request(
-    engine: Engine, record: ContainerRecord, *, attach: int, size: tuple[int, int]
+    engine: Engine, record: ContainerRecord, *, attach: int, size: tuple[int, int], lenient: bool = False
 ) -> StartRequest:
     """Write the bundle of a container and return the request for its keeper.
+
+    `lenient` lets calls that need other ids succeed without effect, where there are no other ids.
 
     Everything that can be wrong with a configuration is found here, before a process exists: an
     unknown user, a profile that cannot be read, no runtime.
@@ -42,7 +44,7 @@ def start_request(
     folder = store.layout.container(record.id)
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
-    spec = _spec(engine, record, runtime=runtime, rootfs=mount.target, size=size)
+    spec = _spec(engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient)
     bundle.write_config(folder, spec)
     log_path, log_size, log_files = _log(store, record)
     return StartRequest(
@@ -51,7 +53,7 @@ def start_request(
         live=store.layout.live(record.id),
         state_path=f"{folder}/state",
         lock=store.layout.keeper_lock(record.id),
-        runtime=oci.prefix(runtime, store.layout.runtime_root),
+        runtime=oci.prefix(runtime, store.layout.runtime_root, cgroups=engine.settings.privilege.cgroups),
         program=config.argv[0],
         base=mount.base,
         target=mount.target,
@@ -62,7 +64,7 @@ def start_request(
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         attach=attach,
-        cgroup=specgen.cgroup_path(record.id) if host.memory else "",
+        cgroup=specgen.cgroup_path(record.id) if host.memory and engine.settings.privilege.cgroups else "",
         cleanup=_cleanup(engine, record) if host.auto_remove else (),
         discard=(folder,) if host.auto_remove else (),
         log_path=log_path,
@@ -94,7 +96,13 @@ def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
 
 
 def _spec(
-    engine: Engine, record: ContainerRecord, *, runtime: str, rootfs: str, size: tuple[int, int]
+    engine: Engine,
+    record: ContainerRecord,
+    *,
+    runtime: str,
+    rootfs: str,
+    size: tuple[int, int],
+    lenient: bool,
 ) -> dict[str, Any]:
     """Return the runtime's config.json, having written the files of /etc that it mounts."""
     store, config, host = engine.store, record.config, record.host
@@ -123,18 +131,38 @@ def _spec(
         host,
         container_id=record.id,
         rootfs=rootfs,
-        process_user=resolve_user(store, record, config.user),
+        process_user=process_user(engine, record, config.user),
         mounts=_mounts(store, record),
         hostname=hostname,
         files=folder,
         machine=machine,
         security=options,
-        filter=seccomp.choose(filtering, granted, machine, runtime=runtime, cache=store.layout.seccomp),
+        filter=seccomp.choose(
+            filtering,
+            granted,
+            machine,
+            runtime=runtime,
+            cache=store.layout.seccomp,
+            lenient=lenient and engine.settings.privilege.records_owners,
+        ),
         granted=granted,
         network=specgen.Network(host=on_host),
+        privilege=engine.settings.privilege,
         init=specgen.find_init() if host.init else "",
         size=size,
     )
+
+
+def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:
+    """Return the user that a process of the container runs as; Unsupported for ids that are not there."""
+    found = resolve_user(engine.store, record, text)
+    privilege = engine.settings.privilege
+    count = privilege.id_count()
+    if count and max(found.uid, found.gid) >= count:
+        what = "the only id inside is root's" if count == 1 else f"there are {count} ids inside"
+        message = f"cannot run as user {found.uid}:{found.gid}: {what}"
+        raise Unsupported(message, hint=privilege.remedy or "leave --user out")
+    return found.replace(groups=tuple(g for g in found.groups if g < count)) if count else found
 
 
 def resolve_user(store: Store, record: ContainerRecord, text: str) -> User:

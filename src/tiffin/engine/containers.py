@@ -91,12 +91,18 @@ class Containers:
 
         `last` limits to the newest few of all. With `size` each says its own bytes and its image's.
         """
+        if size and self._engine.outside():
+            return self._engine.inside(  # type: ignore[no-any-return]
+                "containers.list", all=all, filters=filters, last=last, size=size
+            )
         from tiffin.engine.listing import list_containers
 
         return tuple(list_containers(self._engine, every=all, filters=filters, last=last, size=size))
 
     def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Return docker's JSON of a container."""
+        if size and self._engine.outside():
+            return self._engine.inside("containers.inspect", name, size=size)  # type: ignore[no-any-return]
         from tiffin.engine.views import container_inspect
 
         record = self.get(name)
@@ -232,9 +238,23 @@ class Containers:
 
         Returns the id. Raises Conflict if it runs and `force` is not given.
         """
+        self._settle(name)
+        if self._engine.outside():
+            return self._engine.inside("containers.remove", name, force=force, volumes=volumes)  # type: ignore[no-any-return]
         from tiffin.engine.remove import remove
 
         return remove(self._engine, self.get(name), force=force, volumes=volumes)
+
+    def _settle(self, name: str) -> None:
+        """End what a killed keeper has left, from outside: inside, we could not kill another's processes."""
+        if not self._engine.settings.privilege.uid_map:
+            return
+        from tiffin.engine import lost
+
+        container_id = self.get(name).id
+        if container_id in self._store.containers.living():
+            with self._store.containers.lock(container_id):
+                lost.settle(self._engine, container_id)
 
     def plan_prune(self, *, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: the containers that do not run."""
@@ -246,6 +266,8 @@ class Containers:
 
     def prune(self, *, filters: Filters = EMPTY, plan: Plan | None = None) -> Pruned:
         """Remove all containers that do not run, or those of a plan that did not run since."""
+        if self._engine.outside():
+            return self._engine.inside("containers.prune", filters=filters, plan=plan)  # type: ignore[no-any-return]
         from tiffin.engine.prune import carry_out
         from tiffin.store.usage import CONTAINER
 
@@ -305,6 +327,9 @@ class Containers:
 
     def cleanup(self, container_id: str) -> None:
         """Remove an ended `--rm` container and what is left of it (its keeper's last request)."""
+        if self._engine.outside():
+            self._engine.inside("containers.cleanup", container_id)
+            return
         from tiffin.engine.remove import cleanup
 
         cleanup(self._engine, container_id)

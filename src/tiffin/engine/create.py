@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.containers import Created
     from tiffin.engine.engine import Engine
+    from tiffin.settings import Privilege
     from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
     from tiffin.spec.mount import Mount
     from tiffin.store.images import ImageRecord
@@ -60,12 +61,15 @@ def create(
     check_config(config)
     if platform:
         Platform.parse(platform)
-    warnings = check_host(host)
+    warnings = check_host(host, engine.settings.privilege)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
     if platform and not Platform.parse(platform).runs(image.platform):
         raise _other_platform(config.image, image, platform)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
+    if _needs_ids(engine, image, wanted) and engine.outside():
+        made: Created = engine.inside("containers.create", config, host, name=name, pull="never")
+        return made
     container_id = engine.store.containers.new_id()
     if not merged.hostname:
         own = os.uname().nodename if host.network_mode == "host" else container_id[:12]
@@ -96,6 +100,31 @@ def create(
     return Created(id=container_id, warnings=tuple(warnings))
 
 
+def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
+    """Tell whether making this container deals with files of others than this user."""
+    if any(mount.type == "volume" and not mount.no_copy for mount in wanted):
+        return True
+    return not engine.store.snapshots.is_ready(image.layers)
+
+
+def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
+    """Raise Unsupported for limits where this user has no cgroups: the runtime would just ignore them."""
+    if privilege.rung == "none":
+        message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
+        raise Unsupported(message, hint=privilege.remedy)
+    wanted = (
+        ("--memory", host.memory),
+        ("--cpus", host.nano_cpus),
+        ("--pids-limit", max(host.pids_limit, 0)),
+    )
+    for flag, value in wanted:
+        if value and not privilege.cgroups:
+            message = f"{flag} needs cgroups, which this user cannot write"
+            raise Unsupported(
+                message, hint="leave it out, or run as root: limits of ordinary users are not built yet"
+            )
+
+
 def check_config(config: ContainerConfig) -> None:
     """Raise InvalidArgument for what could only fail later: a signal that is none, a relative folder."""
     if config.working_dir and not config.working_dir.startswith("/"):
@@ -109,9 +138,11 @@ def check_config(config: ContainerConfig) -> None:
         _check_health(config.healthcheck)
 
 
-def check_host(host: HostConfig) -> list[str]:
+def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
     warnings = limits.check(host, Machine.here())
+    if privilege.rung != "root":
+        _check_privilege(host, privilege)
     if host.network_mode not in {"default", "none", "host"}:
         message = f"network {host.network_mode} not found"
         raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from tiffin.engine.keepers import Keepers
-from tiffin.errors import Unsupported
 from tiffin.settings import Settings
 from tiffin.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from tiffin.engine.containers import Containers
     from tiffin.engine.images import Images
@@ -32,21 +31,21 @@ class Engine:
         root: str = "",
         run: str = "",
         keepers: Keepers | None = None,
+        alone: bool = False,
     ) -> None:
         """Open the store, making it if it is not there.
 
         `keepers` says where the processes come from that stay with containers; the command line hands
-        over the one that it forked as its first act. Raises Unsupported where this user may not run
-        containers, and StorageFull or InvalidArgument where the root folder cannot be used.
+        over the one that it forked as its first act. `alone` says that this process belongs to the engine
+        and has one thread, so that it may itself become root in a user namespace. Raises Unsupported for a
+        store that was made on another rung, StorageFull or InvalidArgument where the root folder cannot be
+        used.
         """
         self.settings = settings or Settings.from_environment(root=root, run=run)
-        if self.settings.privilege.rung == "none":
-            message = "tiffin must run as root"
-            raise Unsupported(
-                message, hint="use sudo, or a root shell; running without root is not built yet"
-            )
         self.store = Store(self.settings)
-        self.keepers = keepers or Keepers()
+        self.keepers = keepers or Keepers(rung=self.settings.privilege.rung)
+        self._alone = alone
+        self._entered = False
 
     @property
     def containers(self) -> Containers:
@@ -75,6 +74,32 @@ class Engine:
         from tiffin.engine.system import System
 
         return System(self)
+
+    def outside(self) -> bool:
+        """Tell whether another process must do what deals with the ids of the store's files (`inside`).
+
+        The command's own process goes into the user namespace itself, here, when it first needs it; then
+        all that follows is as if root did it. Most commands never do.
+        """
+        allowed = self.settings.privilege
+        if allowed.inside or self._entered or allowed.rung in {"root", "none"}:
+            return False
+        if self._alone:
+            from tiffin.keeper import userns
+
+            try:
+                userns.enter(allowed)
+            except OSError:
+                self._alone = False  # there are threads
+            else:
+                self._entered = True
+        return not self._entered
+
+    def inside(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """Let a process in the user namespace do a verb (`images.pull`) of this engine; return its result."""
+        from tiffin.engine import inside
+
+        return inside.call(self.settings, verb, arguments, options)
 
     def close(self) -> None:
         """Close the store's database. Running containers are not touched."""

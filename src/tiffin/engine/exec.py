@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.engine.bundle import resolve_user
+from tiffin.engine.bundle import process_user
 from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, StartFailed
@@ -80,7 +80,7 @@ def _process(engine: Engine, record: ContainerRecord, request: ExecRequest) -> d
     config, host = record.config, record.host
     machine = Machine.here()
     try:
-        user = resolve_user(engine.store, record, request.user or config.user)
+        user = process_user(engine, record, request.user or config.user)
     except InvalidArgument as error:
         raise StartFailed(error.message, exit_code=126, hint=error.hint) from error
     granted = capabilities.granted(

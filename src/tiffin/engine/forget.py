@@ -32,6 +32,6 @@ def forget(engine: Engine, container_id: str, connection: Connection) -> None:
 
 def remove_anonymous(engine: Engine, record: ContainerRecord) -> None:
     """Remove the anonymous volumes of a container that is gone."""
-    for mount in record.mounts:
-        if mount["type"] == "volume":
-            engine.store.volumes.remove_if_anonymous(mount["name"])
+    names = [mount["name"] for mount in record.mounts if mount["type"] == "volume"]
+    if names:
+        engine.volumes.forget(names)

@@ -173,6 +173,8 @@ class Images:
 
         Raises NotFound, and Conflict where a container uses the image or an id has several names.
         """
+        if self._engine.outside():
+            return self._engine.inside("images.remove", name, force=force, prune=prune)  # type: ignore[no-any-return]
         from tiffin.engine.rmi import remove
 
         return tuple(remove(self._engine, name, force=force, prune=prune))
@@ -190,6 +192,8 @@ class Images:
 
         What came into use after the plan was made stays.
         """
+        if self._engine.outside():
+            return self._engine.inside("images.prune", all=all, filters=filters, plan=plan)  # type: ignore[no-any-return]
         from tiffin.engine.prune import carry_out
         from tiffin.store.usage import IMAGE
 
@@ -198,6 +202,8 @@ class Images:
 
     def pull(self, name: str, *, platform: str = "", progress: Report | None = None) -> Pulled:
         """Fetch an image from its registry."""
+        if self._engine.outside():
+            return self._engine.inside("images.pull", name, platform=platform, progress=progress)  # type: ignore[no-any-return]
         from tiffin.engine.pull import pull
 
         return pull(self._engine, name, platform=platform, report=progress)
@@ -206,6 +212,8 @@ class Images:
         self, name: str, *, platform: str = "", progress: Report | None = None
     ) -> tuple[Pulled, ...]:
         """Fetch every tag of a repository."""
+        if self._engine.outside():
+            return self._engine.inside("images.pull_all", name, platform=platform, progress=progress)  # type: ignore[no-any-return]
         from tiffin.engine.pull import pull
         from tiffin.registry.client import Repository
 
@@ -224,18 +232,25 @@ class Images:
         self, name: str, *, all_tags: bool = False, progress: Report | None = None
     ) -> tuple[Pushed, ...]:
         """Send an image to the registry that its name says."""
+        if self._engine.outside():
+            return self._engine.inside("images.push", name, all_tags=all_tags, progress=progress)  # type: ignore[no-any-return]
         from tiffin.engine.push import push
 
         return tuple(push(self._engine, name, all_tags=all_tags, report=progress))
 
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
         """Write images, with their names, as one tar that docker, podman and skopeo read."""
+        if self._engine.outside():
+            self._engine.inside("images.save", names, out)
+            return
         from tiffin.engine.archives import save
 
         save(self._engine, names, out)
 
     def load(self, stream: BinaryIO, *, progress: Report | None = None) -> tuple[str, ...]:
         """Read what `save` (of any engine) wrote; return a line per image: `Loaded image: NAME`."""
+        if self._engine.outside():
+            return self._engine.inside("images.load", stream, progress=progress)  # type: ignore[no-any-return]
         from tiffin.engine.archives import load
 
         return tuple(load(self._engine, stream, report=progress))
@@ -276,6 +291,22 @@ class Images:
 
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
+        if self._engine.outside():
+            return self._engine.inside(  # type: ignore[no-any-return]
+                "images.build",
+                context,
+                dockerfile=dockerfile,
+                file=file,
+                tags=tags,
+                build_args=build_args,
+                target=target,
+                no_cache=no_cache,
+                pull=pull,
+                labels=labels,
+                platform=platform,
+                network=network,
+                progress=progress,
+            )
         from tiffin.build.roles import Options
         from tiffin.engine.building import build
         from tiffin.spec.platform import Platform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiffin.engine.start import until_closed
 from tiffin.engine.streams import communicate
-from tiffin.errors import StartFailed
+from tiffin.errors import TiffinError
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.value import EMPTY, Value
 
@@ -71,7 +71,7 @@ def run_to_end(engine: Engine, config: ContainerConfig, host: HostConfig, stdin:
     created = engine.containers.create(config, host)
     try:
         connection = engine.containers.start(created.id, attach=True, stdin=bool(stdin))
-    except StartFailed:
+    except TiffinError:
         engine.containers.remove(created.id, force=True)
         raise
     output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}

@@ -91,6 +91,8 @@ class System:
             "DockerRootDir": settings.root,
             "RunDir": settings.run,
             "Rung": settings.privilege.rung,
+            "RungReason": settings.privilege.why,
+            "RungRemedy": settings.privilege.remedy,
             "Durable": settings.durable,
             "Warnings": self._warnings(runtime),
         }
@@ -112,6 +114,8 @@ class System:
 
     def fsck(self, *, repair: bool = False) -> Sequence[Finding]:
         """Find what does not belong in the store, and put it right with `repair`."""
+        if self._engine.outside():
+            return self._engine.inside("system.fsck", repair=repair)  # type: ignore[no-any-return]
         from tiffin.store import fsck
 
         return fsck.check(self._store, repair=repair)
@@ -150,12 +154,16 @@ class System:
 
     def prune(self, plan: Plan) -> Carried:
         """Remove what a plan of any kind lists, less what came into use since it was made."""
+        if self._engine.outside():
+            return self._engine.inside("system.prune", plan)  # type: ignore[no-any-return]
         from tiffin.engine.prune import carry_out
 
         return carry_out(self._engine, plan)
 
     def df(self) -> DiskUsage:
         """Return what takes how much of the disk, and how much of it could go."""
+        if self._engine.outside():
+            return self._engine.inside("system.df")  # type: ignore[no-any-return]
         from tiffin.engine.df import disk_usage
 
         return disk_usage(self._engine)

@@ -6,7 +6,7 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
@@ -43,7 +43,18 @@ class Volumes:
 
     def remove(self, name: str) -> None:
         """Remove one and its files; raises Conflict while a container uses it."""
-        self._store.volumes.remove(name)
+        if self._engine.outside():
+            self._engine.inside("volumes.remove", name)
+        else:
+            self._store.volumes.remove(name)
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove those of the volumes that are anonymous and belong to no container any more."""
+        if self._engine.outside():
+            self._engine.inside("volumes.forget", names)
+            return
+        for name in names:
+            self._store.volumes.remove_if_anonymous(name)
 
     def plan_prune(self, *, all: bool = False, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: anonymous volumes that no container has, or `all` such."""
@@ -57,6 +68,8 @@ class Volumes:
         self, *, all: bool = False, filters: Filters = EMPTY, plan: Plan | None = None
     ) -> VolumesPruned:
         """Remove anonymous volumes that no container has, or `all` such, or those of a plan."""
+        if self._engine.outside():
+            return self._engine.inside("volumes.prune", all=all, filters=filters, plan=plan)  # type: ignore[no-any-return]
         from tiffin.engine.prune import VOLUME, carry_out
 
         carried = carry_out(self._engine, plan or self.plan_prune(all=all, filters=filters))

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NEW_MOUNT_NAMESPACE = 0x00020000
+_NEW_MOUNT_NAMESPACE, _NEW_USER_NAMESPACE = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _SLAVE = 0x1, 0x20, 0x1000, 0x4000, 0x80000
 _DETACH = 2
 _SET_CHILD_SUBREAPER = 36
@@ -35,6 +35,11 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
 def unmount(target: str) -> None:
     """Take a mount away, also one that is in use."""
     _check(_libc.umount2(os.fsencode(target), _DETACH), target)
+
+
+def own_ids() -> None:
+    """Enter a user namespace of our own, still without maps."""
+    _check(_libc.unshare(_NEW_USER_NAMESPACE), "unshare")
 
 
 def own_mounts() -> None:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sys
 
-from tiffin.errors import NotFound, StartFailed, TiffinError
+from tiffin.errors import NotFound, StartFailed, TiffinError, Unsupported
 from tiffin.keeper import cgroup, frames, kernel
 from tiffin.keeper.container import Container
 from tiffin.keeper.request import StartRequest
@@ -68,10 +68,16 @@ def keep(channel: int) -> NoReturn:
     try:
         if channel < _FREE:
             channel = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _FREE)
-        ready = _prepare(channel)
+        refusal = ready = ""
+        try:
+            ready = _prepare(channel)
+        except Unsupported as error:
+            refusal = f"{error.message} ({error.hint})"
         sock = _socket.socket(fileno=channel)
         packet, held = _receive(sock)
-        if packet:  # otherwise the command has ended without one
+        if packet and refusal:
+            _fail(sock, refusal)
+        elif packet:  # otherwise the command has ended without one
             request = StartRequest.unpack(packet)
             report = f"{request.bundle}/{CRASH}"
             _see_through(sock, request, held, ready)
@@ -89,7 +95,10 @@ def _report(path: str) -> None:
 
 
 def _prepare(channel: int) -> str:
-    """Become a process of its own; return the path of the runtime that has been bound read-only."""
+    """Become a process of its own; return the path of the runtime that has been bound read-only.
+
+    Raises Unsupported where this user cannot have what a container needs.
+    """
     os.setsid()
     for number in _IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
@@ -101,7 +110,13 @@ def _prepare(channel: int) -> str:
     os.umask(0o022)
     os.chdir("/")
     kernel.set_name("tiffin-keeper")
-    cgroup.leave()
+    if os.geteuid():
+        from tiffin import settings
+        from tiffin.keeper import userns
+
+        userns.enter(settings.privilege())
+    else:
+        cgroup.leave()
     kernel.own_mounts()
     kernel.hide_unified_cgroups()
     kernel.adopt_orphans()
@@ -147,9 +162,14 @@ def _see_through(sock: _socket.socket, request: StartRequest, held: list[int], r
         container.start()
     except (OSError, TiffinError) as error:
         text = error.message if isinstance(error, TiffinError) else f"{error.filename}: {error.strerror}"
-        failure = StartFailed(f"failed to create task for container: {text}")
-        sock.send(frames.pack(frames.FAILED, bytes((failure.exit_code,)) + failure.message.encode()))
+        _fail(sock, text)
         return
     container.run()
     for descriptor in held:
         os.close(descriptor)
+
+
+def _fail(sock: _socket.socket, text: str) -> None:
+    """Say why the container did not start."""
+    failure = StartFailed(f"failed to create task for container: {text}")
+    sock.send(frames.pack(frames.FAILED, bytes((failure.exit_code,)) + failure.message.encode()))

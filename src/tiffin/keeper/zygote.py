@@ -26,8 +26,9 @@ _PROGRAM = "import sys;sys.path.append(sys.argv[1]);from tiffin.keeper.main impo
 class Zygote:
     """Hands out channels to fresh keepers. Safe for threads; a context manager."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, rung: str = "") -> None:
+        """Start nothing yet; `rung` is the settings' one, "" for what the keepers find themselves."""
+        self._environment = {"PATH": os.defpath} | ({"TIFFIN_RUNG": rung} if rung else {})
         self._control: _socket.socket | None = None
         self._lock = _thread.allocate_lock()
 
@@ -40,7 +41,7 @@ class Zygote:
             with self._lock:
                 for _attempt in range(2):
                     if self._control is None:
-                        self._control = _start()
+                        self._control = _start(self._environment)
                     try:
                         self._control.sendmsg([b"k"], rights, _socket.MSG_NOSIGNAL)
                     except (BrokenPipeError, ConnectionResetError):
@@ -70,7 +71,7 @@ class Zygote:
         self.close()
 
 
-def _start() -> _socket.socket:
+def _start(environment: dict[str, str]) -> _socket.socket:
     """Start the interpreter and return our end of its control socket."""
     if not sys.executable:
         message = "this program has no Python interpreter that could be started again"
@@ -81,7 +82,7 @@ def _start() -> _socket.socket:
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, package]
     actions = [(posix.POSIX_SPAWN_DUP2, theirs.fileno(), _CONTROL)]
     try:
-        first = posix.posix_spawn(sys.executable, command, {"PATH": os.defpath}, file_actions=actions)
+        first = posix.posix_spawn(sys.executable, command, environment, file_actions=actions)
     except OSError as error:
         ours.close()
         raise Unsupported(f"start a keeper: {sys.executable}: {error.strerror}") from error

@@ -1,6 +1,6 @@
 """Which extended attributes belong to a file and so to a layer: the user's, capabilities and ACLs.
 
-The rest is the host's (security.selinux), root's (trusted.*) or overlayfs's own, and never travels.
+The rest is the host's (security.selinux), root's (trusted.*), overlayfs's or our own, and never travels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SINGLE = frozenset({b"security.capability", b"system.posix_acl_access", b"syste
 def belongs(name: bytes) -> bool:
     """Tell whether a layer keeps this attribute."""
     if name.startswith(b"user."):
-        return not name.startswith(b"user.overlay.")
+        return not name.startswith((b"user.overlay.", b"user.tiffin."))
     return name in _SINGLE
 
 

@@ -26,7 +26,7 @@ from tiffin.errors import (
     Unavailable,
     Unsupported,
 )
-from tiffin.layer import attributes, tar, whiteout
+from tiffin.layer import attributes, owners, tar, whiteout
 from tiffin.layer.tar import Entry
 from tiffin.spec.value import Value
 
@@ -98,6 +98,7 @@ class _Serializer:
         self.written = 0
         self._write = write
         self._writer_failed = False  # an error on its way is the caller's own
+        self._noted = xattr == "user."  # a container of real root cannot tell us whose its files are
         self._opaque = os.fsencode(whiteout.opaque_name(xattr))
         self._foreign = {os.fsencode(xattr + name) for name in ("overlay.redirect", "overlay.metacopy")}
         self._parts: list[bytes] = []
@@ -160,8 +161,9 @@ class _Serializer:
         names = attributes.names(file)
         kept = self._attributes(file, names, path)
         mode = stat.S_IMODE(status.st_mode)
-        if path or mode != 0o755 or status.st_uid or status.st_gid or kept:
-            entry = Entry(path or b"./", tar.FOLDER, mode=mode, uid=status.st_uid, gid=status.st_gid)
+        uid, gid = self._owner(file, names, status)
+        if path or mode != 0o755 or uid or gid or kept:
+            entry = Entry(path or b"./", tar.FOLDER, mode=mode, uid=uid, gid=gid)
             entry.mtime = status.st_mtime_ns if path else 0
             entry.xattrs = kept
             self._put(tar.encode(entry))
@@ -189,7 +191,8 @@ class _Serializer:
             return os.open(name, _FOLDER, dir_fd=parent)
         if kind == stat.S_IFSOCK:
             return -1
-        entry = Entry(path, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid)
+        uid, gid = owners.seen(status) if self._noted else (status.st_uid, status.st_gid)
+        entry = Entry(path, mode=stat.S_IMODE(status.st_mode), uid=uid, gid=gid)
         entry.mtime = status.st_mtime_ns
         if status.st_nlink > 1:
             identity = status.st_dev, status.st_ino
@@ -215,8 +218,12 @@ class _Serializer:
         try:
             if not os.path.samestat(os.fstat(file), status):
                 raise Conflict(f"{entry.text} changed while it was read")
-            entry.xattrs = self._attributes(file, attributes.names(file), entry.path)
-            left = entry.size = status.st_size
+            names = attributes.names(file)
+            entry.xattrs = self._attributes(file, names, entry.path)
+            if self._noted:
+                entry.uid, entry.gid = self._owner(file, names, status)
+                _restore_device(entry, file, names)
+            left = entry.size = status.st_size if entry.kind == tar.REGULAR else 0
             self.content += left
             self._put(tar.encode(entry))
             while left:
@@ -240,6 +247,12 @@ class _Serializer:
             )
         return attributes.read(file, names)
 
+    def _owner(self, file: int, names: list[bytes], status: os.stat_result) -> tuple[int, int]:
+        """Return whose a file is: what is noted counts, where notes are taken."""
+        if not self._noted:
+            return status.st_uid, status.st_gid
+        return (names and owners.owner(file, names)) or owners.seen(status)
+
     def _mark(self, name: bytes) -> None:
         self._put(tar.encode(Entry(name, mode=0o600)))
 
@@ -258,6 +271,14 @@ class _Serializer:
             self._writer_failed = True
             self._write(data)
             self._writer_failed = False
+
+
+def _restore_device(entry: Entry, file: int, names: list[bytes]) -> None:
+    """Make an entry the device that a note says the file stands for."""
+    device = owners.device(file, names)
+    if device:
+        entry.kind = tar.CHARACTER if device[0] == "c" else tar.BLOCK_DEVICE
+        entry.major, entry.minor = device[1:]
 
 
 def _explain(error: OSError, path: bytes) -> TiffinError:

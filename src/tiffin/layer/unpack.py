@@ -12,7 +12,7 @@ import posixpath
 import stat
 
 from tiffin.errors import Corrupt, Forbidden, StorageFull, TiffinError, Unavailable
-from tiffin.layer import attributes, sparse, tar, whiteout
+from tiffin.layer import attributes, owners, sparse, tar, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Unpacker:
                 self._write_sparse(file, entry, entry.extents)
             exact = not self._whiteouts
             if entry.uid or entry.gid or exact:
-                os.fchown(file, entry.uid, entry.gid)
+                owners.give(file, entry.uid, entry.gid)
             if mode & 0o7000 or exact:
                 os.fchmod(file, mode & 0o7777)
             if entry.xattrs:
@@ -238,7 +238,7 @@ class Unpacker:
             return
         exact = existed or not self._whiteouts
         if entry.uid or entry.gid or exact:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+            owners.give(path, entry.uid, entry.gid)
         if entry.mode & 0o6000 or exact:
             os.chmod(path, entry.mode & 0o7777)
         if entry.xattrs:
@@ -253,7 +253,7 @@ class Unpacker:
         except OSError:
             self._place(path, lambda: os.symlink(entry.link, path))
         if entry.uid or entry.gid or not self._whiteouts:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+            owners.give(path, entry.uid, entry.gid)
         os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
 
     def _device(self, entry: Entry, path: bytes) -> None:
@@ -267,9 +267,9 @@ class Unpacker:
             device = os.makedev(entry.major, entry.minor)
             if entry.kind == tar.CHARACTER and not device:
                 raise Corrupt("the character device 0:0 is overlayfs's mark for a deleted file")
-        self._place(path, lambda: os.mknod(path, mode, device))
+        self._place(path, lambda: _make_node(path, mode, device))
         if entry.uid or entry.gid or not self._whiteouts:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+            owners.give(path, entry.uid, entry.gid)
         if entry.mode & 0o7000:
             os.chmod(path, entry.mode & 0o7777)
         if entry.xattrs:
@@ -445,6 +445,16 @@ class Unpacker:
                         os.unlink(child.path)
         for folder in reversed(emptied):
             os.rmdir(folder)
+
+
+def _make_node(path: bytes, mode: int, device: int) -> None:
+    try:
+        os.mknod(path, mode, device)
+    except PermissionError:
+        if stat.S_ISFIFO(mode):
+            raise
+        kind = "c" if stat.S_ISCHR(mode) else "b"
+        owners.make_device(path, stat.S_IMODE(mode), kind, os.major(device), os.minor(device))
 
 
 def _is_folder(path: bytes) -> bool:

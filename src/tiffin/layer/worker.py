@@ -13,7 +13,7 @@ import os
 import select
 from _queue import SimpleQueue
 
-from tiffin.errors import Corrupt, Interrupted, TiffinError
+from tiffin.errors import Corrupt, Interrupted, TiffinError, Unsupported
 from tiffin.layer.compression import HEAD, Decompressor, sniff
 from tiffin.layer.limits import Limits
 from tiffin.layer.lower import Lower
@@ -112,7 +112,11 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     source = Source(limits)
     source.start()
     reader = TarReader(source.chunk, name_max=limits.name_length)
-    os.chroot(request["destination"])
+    try:
+        os.chroot(request["destination"])
+    except PermissionError as error:
+        message = "unpacking an archive needs a user namespace, which this user cannot have"
+        raise Unsupported(message, hint="tiffin doctor says why, and what would change it") from error
     os.chdir("/")
     os.umask(0)
     unpacker = Unpacker(

@@ -57,9 +57,13 @@ def kind(path: str) -> str:
     return base
 
 
-def prefix(path: str, root: str) -> tuple[str, ...]:
-    """Return the command's beginning: the runtime and the folder where it keeps its states."""
-    return (path, "--root", root)
+def prefix(path: str, root: str, *, cgroups: bool = True) -> tuple[str, ...]:
+    """Return the command's beginning: the runtime, the folder where it keeps its states.
+
+    Without `cgroups` it shall not touch them: crun has an option for it, runc finds out by itself.
+    """
+    quiet = ("--cgroup-manager=disabled",) if not cgroups and kind(path) == "crun" else ()
+    return (path, "--root", root, *quiet)
 
 
 def run(

@@ -47,23 +47,32 @@ class Filter(Value):
 NONE = Filter()
 
 
-def choose(option: str, granted: Sequence[str], machine: Machine, *, runtime: str, cache: str) -> Filter:
+def choose(  # the parts of one decision
+    option: str,
+    granted: Sequence[str],
+    machine: Machine,
+    *,
+    runtime: str,
+    cache: str,
+    lenient: bool = False,
+) -> Filter:
     """Return the filter of a container: "" is docker's default, "unconfined" none, else a profile's JSON.
 
     `granted` are the container's capabilities, which the profile depends on; `runtime` the path of the
-    OCI runtime, `cache` a folder for what was compiled. Raises InvalidArgument for a profile that
+    OCI runtime, `cache` a folder for what was compiled; `lenient` answers "done" to calls that give a file
+    or a process to somebody else, where there is nobody else. Raises InvalidArgument for a profile that
     cannot be read.
     """
     if option == "unconfined":
         return NONE
     if not takes_compiled(runtime, cache):
-        return Filter(profile=_evaluate(option, granted, machine))
-    name = _cache_name(option, granted, machine)
+        return Filter(profile=_evaluate(option, granted, machine, lenient=lenient))
+    name = _cache_name(option, granted, machine) + ("-lenient" if lenient else "")
     path = f"{cache}/{name}"
     compiled = _kept(path)
     if compiled:
         return Filter(compiled=compiled)
-    profile = _evaluate(option, granted, machine)
+    profile = _evaluate(option, granted, machine, lenient=lenient)
     from tiffin.runtime import bpf
 
     program = bpf.compile_profile(profile)
@@ -146,11 +155,43 @@ def _library() -> str:
 # --- the profile --------------------------------------------------------------------------------
 
 
-def _evaluate(option: str, granted: Sequence[str], machine: Machine) -> dict[str, Any]:
+def _evaluate(option: str, granted: Sequence[str], machine: Machine, *, lenient: bool) -> dict[str, Any]:
     """Return `linux.seccomp` with every condition decided."""
-    if not option:
-        return default_profile(granted, machine)
-    return _custom_profile(option, granted, machine)
+    make = _custom_profile if option else _standard
+    profile = make(option, granted, machine)
+    return _lenient(profile) if lenient else profile
+
+
+def _standard(_option: str, granted: Sequence[str], machine: Machine) -> dict[str, Any]:
+    return default_profile(granted, machine)
+
+
+_IN_VAIN = (
+    *("chown", "fchown", "fchownat", "lchown", "setgroups", "setuid", "setgid", "setreuid", "setregid"),
+    *("setresuid", "setresgid", "setfsuid", "setfsgid", "chown32", "fchown32", "lchown32", "setgroups32"),
+    *("setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32"),
+    *("setfsgid32", "capset"),
+)
+_KIND_MASK = 0xF000
+_DEVICE_KINDS, _OTHER_KINDS = (0x2000, 0x6000), (0, 0x1000, 0x8000, 0xC000)
+
+
+def _lenient(profile: dict[str, Any]) -> dict[str, Any]:
+    """Let the calls succeed without effect that a single id makes fail: chown and its kin, making devices.
+
+    The names leave the other rules, as libseccomp refuses contradictions.
+    """
+    taken = {*_IN_VAIN, "mknod", "mknodat"}
+    rules = [{**r, "names": [n for n in r["names"] if n not in taken]} for r in profile["syscalls"]]
+    done = {"action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    rules = [rule for rule in rules if rule["names"]]
+    rules.append({"names": list(_IN_VAIN), **done})
+    for name, index in (("mknod", 1), ("mknodat", 2)):
+        for kinds, action in ((_DEVICE_KINDS, done), (_OTHER_KINDS, {"action": "SCMP_ACT_ALLOW"})):
+            for kind in kinds:
+                args = [{"index": index, "value": _KIND_MASK, "valueTwo": kind, "op": "SCMP_CMP_MASKED_EQ"}]
+                rules.append({"names": [name], **action, "args": args})
+    return {**profile, "syscalls": rules}
 
 
 def default_profile(granted: Sequence[str], machine: Machine) -> dict[str, Any]:

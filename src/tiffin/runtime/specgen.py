@@ -10,6 +10,7 @@ import os
 
 from tiffin.errors import NotFound
 from tiffin.runtime import devices, limits, seccomp
+from tiffin.settings import ROOT
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tiffin.runtime.machine import Machine
     from tiffin.runtime.security import Security
     from tiffin.runtime.user import User
+    from tiffin.settings import Privilege
     from tiffin.spec.container import ContainerConfig, HostConfig
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -87,6 +89,7 @@ def generate(  # the parts of one document
     filter: seccomp.Filter,
     granted: Sequence[str],
     network: Network,
+    privilege: Privilege = ROOT,
     args: Sequence[str] = (),
     env: Sequence[str] | None = None,
     init: str = "",
@@ -96,7 +99,8 @@ def generate(  # the parts of one document
 
     `args` default to entrypoint and cmd, `env` to `environment(...)`; `files` is the folder with hosts,
     hostname and resolv.conf (see `bundle`), "" for none; `granted` come from `capabilities.granted`,
-    `filter` from `seccomp.choose`, `init` from `find_init`; `size` is rows and columns of the terminal.
+    `filter` from `seccomp.choose`, `init` from `find_init`; `size` is rows and columns of the terminal;
+    `privilege` says what the runtime itself may do.
     """
     privileged = host.privileged
     process = process_of(
@@ -114,8 +118,8 @@ def generate(  # the parts of one document
         "process": process,
         "root": {"path": rootfs, "readonly": host.readonly_rootfs},
         "hostname": hostname,
-        "mounts": _mounts(host, mounts, files, init, machine),
-        "linux": _linux(host, container_id, machine, security, network),
+        "mounts": _mounts(host, mounts, files, init, machine, privilege=privilege),
+        "linux": _linux(host, container_id, machine, security, network, privilege=privilege),
     }
     _burden(process, host)
     if config.domainname:
@@ -219,7 +223,13 @@ def _mount(target: str, kind: str, source: str, *options: str) -> dict[str, Any]
 
 
 def _mounts(
-    host: HostConfig, mounts: Sequence[Bind | Tmpfs], files: str, init: str, machine: Machine
+    host: HostConfig,
+    mounts: Sequence[Bind | Tmpfs],
+    files: str,
+    init: str,
+    machine: Machine,
+    *,
+    privilege: Privilege,
 ) -> list[dict[str, Any]]:
     """Return all mounts, those above before those below them."""
     write = "rw" if host.privileged else "ro"
@@ -231,13 +241,16 @@ def _mounts(
             "/dev/pts",
             "devpts",
             "devpts",
-            *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+            *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"),
+            *(("gid=5",) if privilege.rung != "single" else ()),  # an id that is not there is EINVAL
         ),
         _mount("/sys", "sysfs", "sysfs", *safe, write),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", write, *safe),
         _mount("/dev/mqueue", "mqueue", "mqueue", *safe),
         _mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", f"size={host.shm_size}"),  # noqa: S108 - in there
     ]
+    if not privilege.cgroups and machine.cgroup_version == 1:
+        system = [m for m in system if m["type"] != "cgroup"]  # it would show all trees of the host
     wanted = [_bind(m, machine) if isinstance(m, Bind) else _tmpfs(m) for m in mounts]
     wanted += [
         _tmpfs(Tmpfs(target=os.path.normpath(target), options=tuple(filter(None, options.split(",")))))
@@ -277,7 +290,13 @@ def _tmpfs(mount: Tmpfs) -> dict[str, Any]:
 
 
 def _linux(
-    host: HostConfig, container_id: str, machine: Machine, security: Security, network: Network
+    host: HostConfig,
+    container_id: str,
+    machine: Machine,
+    security: Security,
+    network: Network,
+    *,
+    privilege: Privilege,
 ) -> dict[str, Any]:
     namespaces: list[dict[str, str]] = [{"type": name} for name in ("mount", "uts", "pid", "ipc")]
     if machine.cgroup_version == 2 and not host.privileged:
@@ -293,6 +312,11 @@ def _linux(
         "resources": limits.resources(host, machine),
     }
     linux["resources"]["devices"] = devices.ALL_RULES if host.privileged else devices.RULES
+    if not privilege.cgroups:
+        del linux["cgroupsPath"], linux["resources"]
+    if privilege.uid_map and linux["sysctl"]:
+        last = sum(count for _, _, count in privilege.gid_map) - 1  # the kernel wants ids that are there
+        linux["sysctl"]["net.ipv4.ping_group_range"] = f"0 {last}"
     if host.privileged:
         linux["devices"] = devices.of_host()
     elif host.devices:

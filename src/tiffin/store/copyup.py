@@ -8,6 +8,7 @@ import posix
 import stat
 
 from tiffin.errors import Corrupt
+from tiffin.layer import owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,21 @@ def _copy_file(stack: Stack, node: Node, target: str) -> None:
             posix.close(out)
     finally:
         posix.close(source)
+
+
+def keep_owners(stack: Stack, draft: str) -> None:
+    """Give files that replace others of the layers below the noted owners of those (see layer.owners).
+
+    A program that writes a file anew and renames it over the old one has lost the note.
+    """
+    for folder, folders, files in os.walk(draft):
+        for name in (*folders, *files):
+            path = f"{folder}/{name}"
+            if not stat.S_ISREG(mode := posix.lstat(path).st_mode) and not stat.S_ISDIR(mode):
+                continue
+            node = stack.find(path[len(draft) :], follow_last=False)[1]
+            if node is not None and not owners.note(path) and (note := owners.note(node.places[0])):
+                os.setxattr(path, owners.OWNER, note, follow_symlinks=False)
 
 
 def copy_bytes(source: int, target: int) -> None:

@@ -223,6 +223,15 @@ class Snapshots:
             raise atomic.storage_error(error, f"prepare {key[:12]}") from error
         return mount
 
+    def is_ready(self, layers: Sequence[str]) -> bool:
+        """Tell whether `prepare` has nothing to do that only the owner of all ids may."""
+        if not os.path.isdir(
+            f"{self._layout.layers}/{self._layout.mount_points_name(layers[-1] if layers else '')}"
+        ):
+            return False
+        info = posix.stat(self._layout.layer(layers[-1])) if layers else None
+        return info is None or (info.st_uid == posix.geteuid() and info.st_gid == posix.getegid())
+
     def _make_upper(self, mount: OverlayMount) -> None:
         info = posix.stat(f"{mount.base}/{mount.lower[0]}")
         posix.mkdir(mount.upper, 0o755)

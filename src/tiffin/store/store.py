@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posix
+import stat
 
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import Forbidden, InvalidArgument, Unsupported
 from tiffin.store.database import Database
 from tiffin.store.layout import Layout
 
@@ -40,20 +41,44 @@ class Store:
         self.settings = settings
         self.layout = Layout(root=settings.root, run=settings.run)
         self.database = Database(self.layout.database, make=self._make)
-        marks = self.database.meta.get("xattr")
-        if marks is None:
-            self.database.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('xattr', ?), ('kind', ?)",
-                (settings.privilege.xattr, kind),
-            )
-        elif self.database.meta.get("kind", "engine") != kind:
+        self._check_kind(kind)
+        self._check_rung()
+
+    def _check_kind(self, kind: str) -> None:
+        """Raise InvalidArgument where a registry's root is opened as an engine's, or the other way round."""
+        made = self.database.meta.get("kind")
+        if made is None:
+            self.database.execute("INSERT OR IGNORE INTO meta VALUES ('kind', ?)", (kind,))
+        elif made != kind:
             self.close()
             other = "a registry's" if kind == "engine" else "an engine's"
             raise InvalidArgument(f"{self.layout.root} is {other} root", hint="each needs a root of its own")
-        elif marks != settings.privilege.xattr:
+
+    def _check_rung(self) -> None:
+        """Raise Unsupported where the store's owners and marks are those of another rung."""
+        allowed, meta = self.settings.privilege, self.database.meta
+        made = meta.get("rung") or ("root" if meta.get("xattr") else "")
+        if not made:
+            self.database.execute("INSERT OR IGNORE INTO meta VALUES ('rung', ?)", (allowed.mark,))
+        elif made != allowed.mark:
             self.close()
-            message = f"{self.layout.root} was made with other privileges (its marks are {marks}*)"
+            said = f"here it would be {allowed.mark!r}" + (f", because {allowed.why}" if allowed.why else "")
+            message = f"{self.layout.root} was made with other privileges (its rung is {made!r}; {said})"
             raise Unsupported(message, hint="use a root folder of its own for each: --root or TIFFIN_ROOT")
+        if allowed.rung != "root":
+            self._check_run()
+
+    def _check_run(self) -> None:
+        """Make an ordinary user's run folder, or raise Forbidden where it is somebody else's."""
+        run = self.layout.run
+        try:
+            info = posix.lstat(run)
+        except FileNotFoundError:
+            os.makedirs(run, 0o700, exist_ok=True)
+            info = posix.lstat(run)
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != posix.geteuid() or info.st_mode & 0o022:
+            message = f"{run} is not a folder of yours alone"
+            raise Forbidden(message, hint="set XDG_RUNTIME_DIR or TIFFIN_RUN to one that is")
 
     def _make(self) -> None:
         """Make the folders below the root."""

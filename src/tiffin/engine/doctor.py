@@ -1,0 +1,150 @@
+"""doctor: what this user may do on this host, what stands in the way of more, and what would change it.
+
+It needs no store, so that it can also say why one cannot be opened. What can be tried is really tried, in
+a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import tiffin
+from tiffin.errors import NotFound, TiffinError
+from tiffin.spec.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiffin.settings import Privilege, Settings
+
+_PROGRAM = """\
+import sys
+sys.path[:] = sys.argv[2].split("\\n")
+from tiffin.engine.doctor import attempt
+sys.exit(attempt(sys.argv[1]) or 0)
+"""
+RUNGS = {
+    "root": "root: everything",
+    "subids": "an ordinary user with subordinate ids: images keep their owners",
+    "single": "an ordinary user with one id: all in a container is root's, and RUN pretends that chown works",
+    "none": "an ordinary user without user namespaces: images can be looked at and sent, nothing can run",
+}
+
+
+class Check(Value):
+    """One thing that was looked at. `remedy` is a command, or what to do, "" where there is nothing."""
+
+    name: str
+    good: bool
+    text: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Return all that was looked at: the rung first, then what containers need of this host."""
+    privilege = settings.privilege
+    return [
+        Check(name="rung", good=privilege.rung != "none", text=RUNGS[privilege.rung]),
+        *_above(privilege),
+        *_trial(settings),
+        _runtime(settings),
+        _limits(privilege),
+        *_installation(privilege),
+    ]
+
+
+def _above(privilege: Privilege) -> Iterator[Check]:
+    if privilege.why and not privilege.inside:
+        rungs = list(RUNGS)
+        above = rungs[rungs.index(privilege.rung) - 1]
+        yield Check(name=f"not {above}", good=True, text=privilege.why, remedy=privilege.remedy)
+
+
+def _trial(settings: Settings) -> Iterator[Check]:
+    """Enter the namespace and mount an overlay where the store is, or would be."""
+    if settings.privilege.rung == "none":
+        return
+    place = settings.root
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    try:
+        folder = tempfile.mkdtemp(prefix=".tiffin-doctor-", dir=place)
+    except OSError as error:
+        yield Check(
+            name="store", good=False, text=f"{place}: {error.strerror}", remedy="name another root: --root"
+        )
+        return
+    try:
+        package = os.path.dirname(os.path.dirname(os.path.abspath(tiffin.__file__)))
+        paths = "\n".join(dict.fromkeys([package, *filter(None, sys.path)]))
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, folder, paths]
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        said = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if done.returncode == 0:
+        yield Check(name="containers", good=True, text=f"their mounts work below {place}")
+    else:
+        remedy = "a store on a local disk that is no overlay: --root or TIFFIN_ROOT"
+        yield Check(name="containers", good=False, text=said, remedy=remedy)
+
+
+def attempt(folder: str) -> str:
+    """Be the process that tries: a user namespace, a mount namespace, an overlay; return what went wrong."""
+    from tiffin.keeper import kernel, userns
+    from tiffin.settings import privilege
+
+    allowed = privilege()
+    try:
+        userns.enter(allowed)
+        kernel.own_mounts()
+        for name in ("lower", "upper", "spare", "root"):
+            os.mkdir(f"{folder}/{name}")
+        options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/spare"
+        words = ",".join((options, *allowed.overlay_options))
+        kernel.mount_overlay(folder, f"{folder}/root", words)
+        kernel.unmount(f"{folder}/root")
+        # Overlayfs's own folder has mode 000.
+        os.chmod(f"{folder}/spare/work", 0o700)
+        os.rmdir(f"{folder}/spare/work")
+    except TiffinError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""
+
+
+def _runtime(settings: Settings) -> Check:
+    from tiffin.runtime import oci
+
+    try:
+        path = oci.find(settings.runtime, settings.environment.get("PATH", ""))
+    except NotFound as error:
+        return Check(name="runtime", good=False, text=error.message, remedy=error.hint)
+    return Check(name="runtime", good=True, text=oci.version(path).partition("\n")[0] or path)
+
+
+def _limits(privilege: Privilege) -> Check:
+    if privilege.cgroups:
+        return Check(name="limits", good=True, text="memory, cpus and processes can be limited")
+    return Check(
+        name="limits", good=True, text="memory, cpus and processes cannot be limited: that is refused"
+    )
+
+
+def _installation(privilege: Privilege) -> Iterator[Check]:
+    """Warn of a root that runs code which others can change."""
+    folder = os.path.dirname(os.path.abspath(tiffin.__file__))
+    info = os.stat(folder)
+    if privilege.rung == "root" and (info.st_uid or info.st_mode & 0o022):
+        yield Check(
+            name="installation",
+            good=False,
+            text=f"root runs code that others can change: {folder}",
+            remedy="install tiffin for root by itself",
+        )

@@ -1,0 +1,1 @@
+"""Ordinary users: with subordinate ids, with one id, without user namespaces."""
