@@ -129,13 +129,19 @@ def generate(  # the parts of one document
         spec["linux"]["rootfsPropagation"] = "shared" if "shared" in propagation else "slave"
     if filter.profile is not None:
         spec["linux"]["seccomp"] = filter.profile
-    # `create` refuses those that a runtime would obey; a filter must not be lost by an old record either.
+    annotations = _annotations(host, filter)
+    if annotations:
+        spec["annotations"] = annotations
+    return spec
+
+
+def _annotations(host: HostConfig, filter: seccomp.Filter) -> dict[str, str]:
+    """Return the user's annotations, less those that a runtime obeys, and the compiled filter."""
+    # `create` refuses them; a filter must not be lost by an old record either.
     found = {key: value for key, value in host.annotations.items() if not key.startswith(OBEYED)}
     if filter.compiled:
         found[seccomp.ANNOTATION] = filter.compiled
-    if found:
-        spec["annotations"] = found
-    return spec
+    return found
 
 
 def _burden(process: dict[str, Any], host: HostConfig) -> None:
