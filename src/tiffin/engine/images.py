@@ -107,6 +107,8 @@ class Images:
 
     def blame(self, name: str, path: str) -> tuple[Blame, ...]:
         """Return every instruction that wrote or deleted a path, newest first; raises NotFound."""
+        if self._engine.outside():
+            return self._engine.inside("images.blame", name, path)  # type: ignore[no-any-return]
         from tiffin.engine.anatomy import blame
 
         return blame(self._engine, name, path)
@@ -122,6 +124,8 @@ class Images:
 
         With `waste` each says how many of its bytes a later layer hides.
         """
+        if waste and self._engine.outside():
+            return self._engine.inside("images.history", name, waste=True)  # type: ignore[no-any-return]
         record = self.get(name)
         config = self._store.images.config(record)
         unseen = self._wasted(record) if waste else (-1,) * len(record.layers)
@@ -265,6 +269,10 @@ class Images:
         platform: str = "",
     ) -> str:
         """Make an image of a tar of files and return its id; `changes` are instructions for its config."""
+        if self._engine.outside():
+            return self._engine.inside(  # type: ignore[no-any-return]
+                "images.import_tar", stream, name=name, changes=changes, message=message, platform=platform
+            )
         from tiffin.engine.importing import import_image
 
         return import_image(

@@ -31,7 +31,7 @@ sys.path[:] = sys.argv[2].split("\\n")
 from tiffin.engine.inside import serve
 serve(sys.argv[1])
 """
-_WRITING = {"images.save"}
+_WRITING = {"images.save", "containers.export"}
 """Verbs whose stream is written."""
 
 _SPARED = 16 << 20
