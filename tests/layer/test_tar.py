@@ -160,11 +160,13 @@ def test_the_quick_checksum_is_the_sum(block: bytes) -> None:
     assert tar.checksum(block) == sum(block[:148]) + 8 * 32 + sum(block[156:])
 
 
-@given(
-    st.dictionaries(
-        st.binary(min_size=1, max_size=30).filter(lambda k: b"=" not in k), st.binary(max_size=300)
-    )
+# A sparse file's map in PAX format 0.0 comes as repeated records and is read as one.
+_KEYS = st.binary(min_size=1, max_size=30).filter(
+    lambda k: b"=" not in k and not k.startswith(b"GNU.sparse.")
 )
+
+
+@given(st.dictionaries(_KEYS, st.binary(max_size=300)))
 def test_records_say_their_own_length(records: dict[bytes, bytes]) -> None:
     """PAX records of any length, around every power of ten, are read back."""
     assert tar.pax_records(tar.pax_body(records.items())) == records
