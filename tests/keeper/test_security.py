@@ -120,7 +120,8 @@ def test_an_added_capability_opens_its_calls(box: Box) -> None:
 def test_masked_and_read_only_paths(box: Box) -> None:
     """What docker hides is empty, what it protects cannot be written; the root itself can."""
     script = "cat /proc/kcore /proc/keys /proc/timer_list | wc -c; ls /proc/acpi /sys/firmware 2>/dev/null; "
-    script += "for p in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/x /sys/fs/cgroup/*/x; do "
+    script += "for p in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/x "
+    script += "/sys/fs/cgroup/x /sys/fs/cgroup/*/x; do "
     script += (
         "echo 1 2>/dev/null >$p && echo WROTE $p; done; cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
     )

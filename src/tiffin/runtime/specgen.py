@@ -41,6 +41,7 @@ _MASKED = (
     "/sys/devices/virtual/powercap",
 )
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_CGROUPS = "/sys/fs/cgroup"
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 _CPUS = "/sys/devices/system/cpu"
 OBEYED = ("run.oci.", "io.crun.", "io.podman.", "org.opencontainers.", "org.systemd.property.")
@@ -327,12 +328,16 @@ def _linux(
         linux["devices"] = devices.of_host()
     elif host.devices:
         linux["devices"], rules = devices.given(host.devices)
-        linux["resources"]["devices"] = [*devices.RULES, *rules]
+        if privilege.cgroups:
+            linux["resources"]["devices"] = [*devices.RULES, *rules]
     if host.privileged:
         return linux
     if not security.system_paths:
         linux["maskedPaths"] = [*_MASKED, *_throttles()]
         linux["readonlyPaths"] = list(_READ_ONLY)
+        if machine.cgroup_version == 1 and privilege.cgroups:
+            # The runtimes leave the small file system that holds v1's trees writable.
+            linux["readonlyPaths"].append(_CGROUPS)
     return linux
 
 
