@@ -325,19 +325,16 @@ def _linux(
         last = sum(count for _, _, count in privilege.gid_map) - 1  # the kernel wants ids that are there
         linux["sysctl"]["net.ipv4.ping_group_range"] = f"0 {last}"
     if host.privileged:
-        linux["devices"] = devices.of_host()
-    elif host.devices:
+        return linux | {"devices": devices.of_host()}
+    if host.devices:
         linux["devices"], rules = devices.given(host.devices)
         if privilege.cgroups:
             linux["resources"]["devices"] = [*devices.RULES, *rules]
-    if host.privileged:
-        return linux
     if not security.system_paths:
         linux["maskedPaths"] = [*_MASKED, *_throttles()]
-        linux["readonlyPaths"] = list(_READ_ONLY)
-        if machine.cgroup_version == 1 and privilege.cgroups:
-            # The runtimes leave the small file system that holds v1's trees writable.
-            linux["readonlyPaths"].append(_CGROUPS)
+        # The runtimes leave the small file system that holds v1's trees writable.
+        trees = (_CGROUPS,) if machine.cgroup_version == 1 and privilege.cgroups else ()
+        linux["readonlyPaths"] = [*_READ_ONLY, *trees]
     return linux
 
 
