@@ -280,3 +280,19 @@ def test_a_run_folder_of_somebody_else_is_refused(many: User) -> None:
     """Sockets go only where nobody else can put his own."""
     said = many.wrong("--run", "/var", "images")
     assert "/var is not a folder of yours alone" in said
+
+
+def test_an_image_of_many_layers(user: User) -> None:
+    """More layers than fit into a page of mount options run, are changed, and show what was changed."""
+    folder = f"{user.home}/layers-{user.uid}"
+    os.makedirs(folder)
+    lines = [f"COPY file /d/{number}\n" for number in range(200)]
+    for name, text in (("file", "x"), ("Dockerfile", "FROM base:1\n" + "".join(lines))):
+        with open(f"{folder}/{name}", "w") as stream:
+            stream.write(text)
+    user.tiffin("build", "-q", "-t", "deep:1", folder)
+    script = "ls /d | wc -l; echo y > /d/0; rm /d/1"
+    assert user.tiffin("run", "--name", "deep", "deep:1", "sh", "-c", script) == "200\n"
+    assert user.tiffin("diff", "deep").split() == ["C", "/d", "C", "/d/0", "D", "/d/1"]
+    user.tiffin("rm", "deep")
+    user.tiffin("rmi", "deep:1")

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.store.parts import kernel_resolve, mounted
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import InvalidArgument
 from tiffin.settings import ROOT
 from tiffin.store.overlay import OverlayMount, Stack
 
@@ -232,29 +232,3 @@ def test_mount_words_take_any_root(tmp_path: Path) -> None:
             stream.write("y")
         assert sorted(os.listdir(merged)) == ["f", "new"]
     assert (odd / "up" / "new").read_text() == "y"
-
-
-def test_127_layers_mount_and_more_are_refused(tmp_path: Path) -> None:
-    """The deepest image that docker allows fits into the kernel's page of options; more is docker's error."""
-    names = tuple(f"{number:026x}" for number in range(127))
-    for name in names:
-        (tmp_path / "layers" / name).mkdir(parents=True)
-    for name in ("up", "work"):
-        (tmp_path / name).mkdir()
-    mount = OverlayMount(
-        base=str(tmp_path / "layers"),
-        lower=names,
-        upper=str(tmp_path / "up"),
-        work=str(tmp_path / "work"),
-        target="",
-        options=ROOT.overlay_options,
-    )
-    here = os.getcwd()
-    os.chdir(mount.base)
-    try:
-        with mounted("overlay", str(tmp_path / "m"), mount.data()) as merged:
-            assert os.listdir(merged) == []
-    finally:
-        os.chdir(here)
-    with pytest.raises(Unsupported, match="max depth exceeded"):
-        mount.replace(lower=(*names, "x", "y")).data()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.store.parts import add_image, add_layer, mounted
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import InvalidArgument, NotFound, Unsupported
 from tiffin.spec import digest as digests
 
 if TYPE_CHECKING:
@@ -134,3 +134,28 @@ def test_key_is_one_plain_name(store: Store, key: str) -> None:
     """A key never becomes a path of its own."""
     with pytest.raises(InvalidArgument):
         store.snapshots.prepare(key, ())
+
+
+def test_an_overlay_has_as_many_layers_as_the_kernel_takes(store: Store) -> None:
+    """127 layers mount by name, up to 499 by links, which is the kernel's limit; more is docker's error."""
+    top, chain = "", []
+    for number in range(499):
+        top, _ = add_layer(store, {f"d/{number}": str(number)}, parent=top)
+        chain.append(top)
+    for depth in (127, 128, 200, 400, 499):
+        key = f"{depth:064x}"
+        mount = store.snapshots.prepare(key, chain[:depth])
+        here = os.getcwd()
+        os.chdir(mount.base)
+        try:
+            with mounted("overlay", mount.target, mount.data()) as merged:
+                assert sorted(map(int, os.listdir(f"{merged}/d"))) == list(range(depth))
+                with open(f"{merged}/d/0", "w") as stream:
+                    stream.write("changed")
+        finally:
+            os.chdir(here)
+        assert os.listdir(f"{mount.upper}/d") == ["0"]
+        assert store.snapshots.prepare(key, chain[:depth]) == mount
+    with pytest.raises(Unsupported, match="max depth exceeded") as refused:
+        store.snapshots.mount("x" * 64, [*chain, chain[0]]).data()
+    assert "499 layers" in refused.value.hint

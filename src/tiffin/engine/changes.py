@@ -31,7 +31,7 @@ def changes(engine: Engine, record: ContainerRecord) -> tuple[Change, ...]:
         return ()
     mount = engine.store.snapshots.prepare(record.id, record.layers)
     # As it is mounted, so with the mount points that an image lacks.
-    lower = [os.path.join(mount.base, name) for name in mount.lower]
+    lower = [os.path.realpath(os.path.join(mount.base, name)) for name in mount.lower]
     xattr = engine.settings.privilege.xattr
     below, merged = Stack(lower, xattr), Stack([upper, *lower], xattr)
     return tuple(sorted(_walk(upper, "", below, merged), key=lambda change: change.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiffin.spec.value import Value
 
 _LAYER_NAME = 26
-"""Hex digits of a layer folder's name: 127 of them fit into the one page of a mount's options."""
+"""Hex digits of a layer folder's name: 128 of them fit into the one page of a mount's options."""
 
 
 class Layout(Value):

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _LINKS = 40
 """How many symlinks a path may lead through (Linux: MAXSYMLINKS)."""
 _OPTIONS_PAGE = 4095
-_DEPTH = 128
-"""Docker's 127 layers of an image, and the mount points over them."""
+BY_NAME = 128
+"""So many lower folders fit into the page by their names; for more there are short links."""
+_DEPTH = 500
+"""Linux: OVL_MAX_STACK. One of them holds the mount points that an image lacks."""
 
 
 class OverlayMount(Value):
@@ -41,14 +43,14 @@ class OverlayMount(Value):
     options: tuple[str, ...] = ()
 
     def data(self) -> str:
-        """Return the options string; raise Unsupported if it does not fit into the kernel's page."""
+        """Return the options string; raise Unsupported for more folders than the kernel mounts."""
         words = ["lowerdir=" + ":".join(map(_escaped, self.lower))]
         if self.upper:
             words += [f"upperdir={_escaped(self.upper)}", f"workdir={_escaped(self.work)}"]
         text = ",".join((*words, *self.options))
         if len(self.lower) > _DEPTH or len(text.encode()) > _OPTIONS_PAGE:
             message = "max depth exceeded"
-            raise Unsupported(message, hint=f"an image may have up to {_DEPTH - 1} layers: squash some")
+            raise Unsupported(message, hint=f"the kernel mounts up to {_DEPTH - 1} layers: squash some")
         return text
 
 

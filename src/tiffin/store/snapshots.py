@@ -15,7 +15,7 @@ import time
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec import digest as digests
 from tiffin.store import atomic, mountpoints
-from tiffin.store.overlay import OverlayMount
+from tiffin.store.overlay import BY_NAME, OverlayMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,13 +215,27 @@ class Snapshots:
                 posix.symlink(atomic.owner_tag(), f"{draft}/{OWNER}")
                 posix.rename(draft, folder)
             if not os.path.isdir(mount.upper):
-                self._make_upper(mount)
+                self._make_upper(mount, layers)
             for path in (mount.work, mount.target):
                 if not os.path.isdir(path):
                     posix.mkdir(path, 0o755)
+            if mount.base != self._layout.layers and not os.path.isdir(mount.base):
+                self._make_links(mount.base, layers)
         except OSError as error:
             raise atomic.storage_error(error, f"prepare {key[:12]}") from error
         return mount
+
+    def _make_links(self, folder: str, layers: Sequence[str]) -> None:
+        """Make a folder with a link of a few letters to each lower folder: see `mount`."""
+        made = atomic.temporary_name(folder)
+        posix.mkdir(made, 0o755)
+        for number, name in enumerate(self._lower_names(layers)):
+            posix.symlink(f"../../../{os.path.basename(self._layout.layers)}/{name}", f"{made}/{number}")
+        posix.rename(made, folder)
+
+    def _lower_names(self, layers: Sequence[str]) -> tuple[str, ...]:
+        names = tuple(self._layout.layer_name(chain_id) for chain_id in reversed(layers))
+        return (self._layout.mount_points_name(layers[-1] if layers else ""), *names)
 
     def is_ready(self, layers: Sequence[str]) -> bool:
         """Tell whether `prepare` has nothing to do that only the owner of all ids may."""
@@ -232,23 +246,30 @@ class Snapshots:
         info = posix.stat(self._layout.layer(layers[-1])) if layers else None
         return info is None or (info.st_uid == posix.geteuid() and info.st_gid == posix.getegid())
 
-    def _make_upper(self, mount: OverlayMount) -> None:
-        info = posix.stat(f"{mount.base}/{mount.lower[0]}")
+    def _make_upper(self, mount: OverlayMount, layers: Sequence[str]) -> None:
+        points = self._layout.mount_points_name(layers[-1] if layers else "")
+        info = posix.stat(f"{self._layout.layers}/{points}")
         posix.mkdir(mount.upper, 0o755)
         if info.st_uid or info.st_gid:
             posix.chown(mount.upper, info.st_uid, info.st_gid)
         posix.chmod(mount.upper, stat.S_IMODE(info.st_mode))
 
     def mount(self, key: str, layers: Sequence[str]) -> OverlayMount:
-        """Return the words of the mount of `prepare`, making nothing."""
+        """Return the words of the mount of `prepare`, making nothing.
+
+        Folders that would not fit into the kernel's page of options by their names have links with short
+        ones in the container's folder.
+        """
         folder = self._layout.container(key)
         if not key or "/" in key or key.startswith("."):
             message = f"invalid snapshot key {key!r}"
             raise InvalidArgument(message)
-        names = tuple(self._layout.layer_name(chain_id) for chain_id in reversed(layers))
+        base, names = self._layout.layers, self._lower_names(layers)
+        if len(names) > BY_NAME:
+            base, names = f"{folder}/lower", tuple(map(str, range(len(names))))
         return OverlayMount(
-            base=self._layout.layers,
-            lower=(self._layout.mount_points_name(layers[-1] if layers else ""), *names),
+            base=base,
+            lower=names,
             upper=f"{folder}/upper",
             work=f"{folder}/work",
             target=f"{folder}/rootfs",
