@@ -50,6 +50,16 @@ def test_the_file_says_how_to_behave(toml: Any) -> None:
     assert settings({"TIFFIN_CONFIG": path, "TIFFIN_DURABLE": "1"}).durable
 
 
+def test_limits_of_archives_are_settings(toml: Any) -> None:
+    """File and environment say what an archive may hold; nonsense is refused by its name."""
+    path = toml("max_entries = 7\nmax_ratio = 8")
+    found = settings({"TIFFIN_CONFIG": path, "TIFFIN_MAX_RATIO": "9", "TIFFIN_MAX_UNPACKED_BYTES": "10"})
+    assert (found.max_entries, found.max_ratio, found.max_unpacked_bytes) == (7, 9, 10)
+    assert found.max_name_length == settings().max_name_length == 4096
+    with pytest.raises(InvalidArgument, match="TIFFIN_MAX_ENTRIES must be a whole number above 0"):
+        settings({"TIFFIN_MAX_ENTRIES": "many"})
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="the defaults of root")
 def test_roots_defaults() -> None:
     """Without a word from anybody, root's store is the system's."""

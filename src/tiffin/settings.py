@@ -232,6 +232,11 @@ class Settings(Value):
     durable: bool = True  # sync images to disk before saying "done"
     debug: bool = False
     parallel_downloads: int = 4
+    # What one archive (a layer, an ADD, a saved image) may hold before it is taken for an attack.
+    max_entries: int = 2_000_000
+    max_name_length: int = 4096
+    max_unpacked_bytes: int = 1 << 40
+    max_ratio: int = 10_000
     proxies: Mapping[str, str] = EMPTY  # http, https, no -> value
     environment: Mapping[str, str] = EMPTY  # for `-e NAME` and credential helpers
 
@@ -273,6 +278,7 @@ class Settings(Value):
             debug=debug or get("TIFFIN_DEBUG", "") not in {"", "0"},
             parallel_downloads=_positive(file.get("parallel_downloads") or "4", "parallel_downloads"),
             proxies=_proxies(get),
+            **_limits(get, file),
             environment=environment if environment is not None else os.environ,
         )
 
@@ -300,7 +306,15 @@ def _default_file(get: Get, home: str, *, superuser: bool) -> str:
     return f"{config_home}/tiffin/tiffin.toml"
 
 
-_KINDS = {"root": str, "run": str, "runtime": str, "durable": bool, "parallel_downloads": int}
+_LIMITS = ("max_entries", "max_name_length", "max_ratio", "max_unpacked_bytes")
+_KINDS = {
+    "root": str,
+    "run": str,
+    "runtime": str,
+    "durable": bool,
+    "parallel_downloads": int,
+    **dict.fromkeys(_LIMITS, int),
+}
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number"}
 
 
@@ -337,6 +351,18 @@ def _positive(text: str, name: str) -> int:
         message = f"{name} must be a whole number above 0, not {text!r}"
         raise InvalidArgument(message)
     return int(text)
+
+
+def _limits(get: Get, file: Mapping[str, str]) -> dict[str, int]:
+    """Return the limits that are set: TIFFIN_MAX_ENTRIES and so on, or by the same names in the file."""
+    found = {}
+    for name in _LIMITS:
+        variable = f"TIFFIN_{name.upper()}"
+        if text := get(variable):
+            found[name] = _positive(text, variable)
+        elif text := file.get(name, ""):
+            found[name] = _positive(text, name)
+    return found
 
 
 def _proxies(get: Get) -> Mapping[str, str]:

@@ -27,6 +27,34 @@ def test_image_prune_says_first_what_it_would_do(tiffin: Tiffin) -> None:
     assert "invalid length of time" in tiffin.wrong("image", "prune", "-f", "--filter", "unused-for=x")
 
 
+def test_removals_say_first_what_they_would_do(tiffin: Tiffin) -> None:
+    """rm, rmi and volume rm with --dry-run list what would go and what they would refuse; nothing goes."""
+    tiffin("build", "-q", "-t", "gone:1", "-t", "gone:2", "-", stdin=b"FROM box:1\nRUN echo 12 > /one\n")
+    tiffin("builder", "prune", "-af")
+    tiffin("run", "--name", "doomed", "-v", "data:/data", "-v", "/anonymous", "box:1", "true")
+    shown = tiffin("rm", "--dry-run", "-v", "doomed")
+    assert shown.startswith("would remove 1 container, 1 volume, ")
+    assert re.search(r"(?m)^container +[0-9a-f]{12} +doomed .* it was named$", shown)
+    assert "anonymous, and its container goes" in shown
+    assert " data " not in shown
+    refused = tiffin.run("volume", "rm", "--dry-run", "data", "missing")
+    assert refused.returncode == 1
+    assert refused.stdout.startswith(b"would remove nothing")
+    assert b"volume is in use" in refused.stderr
+    assert b"missing" in refused.stderr
+    names = tiffin("rmi", "--dry-run", "gone:1")
+    assert names.startswith("would remove 1 name, 0B\n")
+    assert "the image stays: it has other names" in names
+    shown = tiffin("rmi", "--dry-run", "gone:1", "gone:2")
+    assert shown.startswith("would remove 1 image, 1 name, ")
+    assert "is using its referenced image" in tiffin.wrong("rmi", "--dry-run", "box:1")
+    assert set(tiffin("images", "--format", "{{.Tag}}", "gone").split()) == {"1", "2"}
+    tiffin("rm", "doomed")
+    assert tiffin("volume", "rm", "--dry-run", "data").startswith("would remove 1 volume, 0B")
+    tiffin("rmi", "gone:1", "gone:2")
+    tiffin("volume", "prune", "-af")
+
+
 def test_builder_prune_keeps_what_it_is_told_to(tiffin: Tiffin) -> None:
     """--keep-storage and filters narrow what goes; what went is listed."""
     tiffin("build", "-q", "-", stdin=b"FROM box:1\nRUN echo 12345678 > /big\n")

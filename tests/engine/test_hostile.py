@@ -18,6 +18,7 @@ import pytest
 from tests.engine.conftest import make_engine
 from tests.engine.parts import Lines, Shelf, check_sound, file, layer, shown, special
 from tests.servers import Asked, Reply, ScriptedServer
+from tiffin.engine.engine import Engine
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError, Unavailable, Unsupported
 from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
@@ -25,8 +26,6 @@ from tiffin.spec import mediatype
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from tiffin.engine.engine import Engine
 
 GOOD = layer(file("good"))
 BIG = layer(file("big", os.urandom(3 << 20)))
@@ -130,6 +129,37 @@ def test_config_and_manifest_must_have_as_many_layers(
     shelf.image("1", GOOD, BIG, cut_layers=1)
     refused(engine, server, Corrupt, "image config names 2 layers, its manifest 1")
     assert server.count("GET", "/blobs/") == 1
+
+
+def test_the_settings_limits_hold_for_whatever_is_unpacked(
+    tmp_path: Path, server: ScriptedServer, shelf: Shelf
+) -> None:
+    """What is pulled, imported, added or loaded may hold what the settings say, and the hint names them."""
+    files = layer(file("a"), file("b"), file("c"))
+    shelf.image("1", files)
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/add.tar").write_bytes(files)
+    (tmp_path / "context/Dockerfile").write_text("FROM scratch\nADD add.tar /\n")
+    with make_engine(tmp_path / "wide") as wide:
+        wide.images.pull(f"{server.host}/app:1")
+        saved = io.BytesIO()
+        wide.images.save([f"{server.host}/app:1"], saved)
+        settings = wide.settings.replace(root=f"{tmp_path}/root", run=f"{tmp_path}/run")
+    with Engine(settings.replace(max_entries=2)) as engine:
+        for attempt in (
+            lambda: engine.images.pull(f"{server.host}/app:1"),
+            lambda: engine.images.import_tar(io.BytesIO(files)),
+            lambda: engine.images.load(io.BytesIO(saved.getvalue())),
+            lambda: engine.images.build(str(tmp_path / "context")),
+        ):
+            with pytest.raises(Corrupt, match="more than 2 entries") as refused:
+                attempt()
+            assert "max_entries" in refused.value.hint
+            check_untouched(engine)
+    with Engine(settings.replace(max_unpacked_bytes=4096)) as engine:
+        with pytest.raises(Corrupt, match="unpacks to more than 4096 bytes"):
+            engine.images.load(io.BytesIO(saved.getvalue()))
+        check_untouched(engine)
 
 
 def test_artifacts_are_refused_by_their_name(engine: Engine, server: ScriptedServer, shelf: Shelf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ import pytest
 
 from tests.engine.conftest import make_engine
 from tests.engine.parts import check_sound
-from tiffin.errors import InvalidArgument
+from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.mount import Mount
+from tiffin.store.atomic import tree_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +66,34 @@ def test_a_plan_adds_up_to_what_is_freed(stock: Engine) -> None:
     assert {view.id for view in stock.images.list()} == before, "a plan changes nothing"
     assert stock.images.prune(plan=plan).reclaimed == plan.size
     assert stock.images.list() == ()
+
+
+def held(engine: Engine) -> int:
+    """Return the bytes of all layers and blobs."""
+    return tree_size(engine.store.layout.layers) + tree_size(engine.store.layout.content)
+
+
+def test_a_removal_does_what_its_plan_says(stock: Engine) -> None:
+    """Of names removed in a row the plan tells which are only names, what goes, and what that frees."""
+    stock.system.prune_build_cache(all=True)
+    stock.images.tag("a:1", "a:2")
+    made = create(stock, "base:1")
+    names = ("a:1", "a:2", "a:1", "nosuch", "base:1")
+    plan = stock.images.plan_remove(names)
+    assert [(item.kind, item.names) for item in plan.items] == [
+        ("name", ("docker.io/library/a:1",)),
+        ("image", ("docker.io/library/a:2",)),
+    ]
+    assert [type(error) for error in plan.refused] == [NotFound, NotFound, Conflict]
+    before, done = held(stock), []
+    for name in names:
+        with contextlib.suppress(NotFound, Conflict):
+            done += stock.images.remove(name)
+    assert [line.untagged or line.deleted for line in done] == ["a:1", "a:2", plan.items[1].id]
+    assert before - held(stock) == plan.size > 3000
+    forced = stock.images.plan_remove(["base:1"], force=True)
+    assert (kinds(forced), forced.refused) == (["image"], ())
+    assert [item.id for item in stock.containers.plan_remove([made, made]).items] == [made]
 
 
 def test_what_came_into_use_after_the_plan_stays(stock: Engine) -> None:

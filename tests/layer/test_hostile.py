@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.layer.trees import facts, folder, hardlink, member, raw_header, symlink, tar_of, unpack
 from tiffin.errors import Corrupt, StorageFull, TiffinError, Unsupported
 from tiffin.layer.apply import Limits
+from tiffin.layer.limits import RATIO_FROM
 from tiffin.layer.reader import TarReader
 
 if TYPE_CHECKING:
@@ -294,6 +295,16 @@ def test_limits_hold(jail: Path, limits: Limits, said: str) -> None:
     """Entries, bytes and names have their bounds, which the message tells."""
     with pytest.raises(Corrupt, match=said):
         unpack(tar_of(member("a"), member("b"), member("c" * 1), member("n" * 20)), jail, limits=limits)
+
+
+def test_growth_is_bounded() -> None:
+    """An archive that grows more than so many times is refused, once it is large enough to do harm."""
+    limits = Limits(ratio=1000)
+    limits.check(RATIO_FROM, 1)
+    limits.check(RATIO_FROM + 1, RATIO_FROM // 1000 + 1)
+    with pytest.raises(Corrupt, match="more than 1000 times") as refused:
+        limits.check(RATIO_FROM + 1, RATIO_FROM // 1000)
+    assert "max_ratio" in refused.value.hint
 
 
 def test_a_sparse_giant_is_refused(jail: Path) -> None:

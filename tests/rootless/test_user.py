@@ -296,3 +296,17 @@ def test_an_image_of_many_layers(user: User) -> None:
     assert user.tiffin("diff", "deep").split() == ["C", "/d", "C", "/d/0", "D", "/d/1"]
     user.tiffin("rm", "deep")
     user.tiffin("rmi", "deep:1")
+
+
+def test_what_would_go_is_counted_where_the_ids_are(user: User) -> None:
+    """Dry runs look into folders that only the container's own ids may read."""
+    owner = "web" if user.name.endswith("many") else "root"
+    words = ("-v", "/anonymous", "-u", owner, "base:1", "sh", "-c", _PRIVATE)
+    user.tiffin("run", "--name", "private", *words)
+    for words in (
+        ("rm", "--dry-run", "-v", "private"),
+        ("container", "prune", "--dry-run"),
+        ("system", "prune", "--dry-run"),
+    ):
+        assert user.tiffin(*words).startswith("would remove 1 container, ")
+    user.tiffin("rm", "-v", "private")

@@ -10,6 +10,7 @@ from io import BytesIO
 from tiffin.archive import docker, oci
 from tiffin.archive.members import FolderMembers, Verified, open_tar
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError
+from tiffin.layer.limits import Limits
 from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
 from tiffin.spec import mediatype
@@ -157,14 +158,14 @@ def _digest_named(path: str) -> str:
     return "sha256:" + path.rpartition("/")[2].removesuffix(".json")
 
 
-def read(stream: BinaryIO, spool: str) -> Archive:
+def read(stream: BinaryIO, spool: str, limits: Limits | None = None) -> Archive:
     """Open an archive from a file or a pipe, packed by gzip, zstd, xz, bzip2 or not at all.
 
     `spool` is a path that does not exist yet, used (and unlinked at once) where the stream cannot be
     read in place. Raises InvalidArgument for what is no image archive, Corrupt for a damaged one.
     """
     try:
-        return Archive(open_tar(stream, spool))
+        return Archive(open_tar(stream, spool, limits or Limits()))
     except TiffinError as error:
         if isinstance(error, Corrupt) and not error.hint:
             error.hint = "expected what `docker save` writes, or an OCI image layout"

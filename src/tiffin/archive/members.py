@@ -14,13 +14,13 @@ import stat
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, StorageFull, Unsupported
 from tiffin.layer import tar
 from tiffin.layer.compression import HEAD, Decompressor, sniff
-from tiffin.layer.limits import Limits
 from tiffin.layer.reader import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Protocol
 
+    from tiffin.layer.limits import Limits
     from tiffin.spec.descriptor import Descriptor
 
     class Members(Protocol):
@@ -41,7 +41,6 @@ _PIECE = 1 << 20
 _ENTRIES = 200_000
 """Members of one archive: far more than any image has layers."""
 _HOPS = 16
-_RATIO_FROM = 1 << 30
 SMALL = 8 << 20
 """The most that is read of a file that has to be understood: manifest.json, index.json, a config."""
 
@@ -269,7 +268,7 @@ def read_small(members: Members, path: str, limit: int = SMALL) -> bytes:
         reader.close()
 
 
-def open_tar(stream: BinaryIO, spool: str) -> TarMembers:
+def open_tar(stream: BinaryIO, spool: str, limits: Limits) -> TarMembers:
     """Index a tar, compressed or not, that comes from a file or a pipe.
 
     `spool` is a path that does not exist: what cannot be read in place is written there, to a file
@@ -281,7 +280,7 @@ def open_tar(stream: BinaryIO, spool: str) -> TarMembers:
         if not sniff(posix.pread(file, HEAD, start)):
             return TarMembers(file, start)
         posix.close(file)
-    return TarMembers(_spool(stream, spool))
+    return TarMembers(_spool(stream, spool, limits))
 
 
 def _in_place(stream: BinaryIO) -> tuple[int, int] | None:
@@ -295,7 +294,7 @@ def _in_place(stream: BinaryIO) -> tuple[int, int] | None:
     return posix.dup(file), start
 
 
-def _spool(stream: BinaryIO, path: str) -> int:
+def _spool(stream: BinaryIO, path: str, limits: Limits) -> int:
     """Write the unpacked stream to a nameless file; return it, positioned anywhere."""
     try:
         file = posix.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -303,7 +302,7 @@ def _spool(stream: BinaryIO, path: str) -> int:
     except OSError as error:
         raise _full(path, error) from error
     try:
-        _unpack(stream, file)
+        _unpack(stream, file, limits)
     except OSError as error:
         posix.close(file)
         raise _full(path, error) from error
@@ -313,8 +312,7 @@ def _spool(stream: BinaryIO, path: str) -> int:
     return file
 
 
-def _unpack(stream: BinaryIO, file: int) -> None:
-    limits = Limits()
+def _unpack(stream: BinaryIO, file: int, limits: Limits) -> None:
     head = b""
     while len(head) < HEAD and (data := stream.read(_PIECE)):
         head += data
@@ -325,9 +323,7 @@ def _unpack(stream: BinaryIO, file: int) -> None:
         taken += len(data)
         for piece in decompressor.pieces(data):
             written += len(piece)
-            if written > limits.unpacked_bytes or (written > _RATIO_FROM and written > taken * limits.ratio):
-                message = f"archive: {taken} bytes unpack to more than {written}; that is an attack"
-                raise Corrupt(message)
+            limits.check(written, taken)
             _write(file, piece)
         data = stream.read(_PIECE)
     decompressor.finish()

@@ -44,6 +44,7 @@ from tiffin.errors import (
     Unavailable,
     Unsupported,
 )
+from tiffin.layer.limits import Limits
 from tiffin.spec import clock
 from tiffin.spec.image import ImageConfig
 from tiffin.spec.reference import Reference
@@ -86,6 +87,7 @@ class Builder:
         self.options = options or Options()
         self.context = context
         self.xattr = store.settings.privilege.xattr
+        self.limits = Limits.of(store.settings)
         self._store = store
         self._images = images
         self._runner = runner

@@ -225,7 +225,7 @@ def _unpack(job: _Job, copier: Copier, entry: Entry, path: str, draft: Draft) ->
     from tiffin.layer import apply
 
     session = job.stage.session
-    unpack = partial(apply.apply, xattr=session.xattr, whiteouts=False)
+    unpack = partial(apply.apply, xattr=session.xattr, limits=session.limits, whiteouts=False)
     with open(entry.place, "rb", buffering=0) as stream:
         if job.owner is None and copier.empty(path):
             unpack(stream.fileno(), draft.path, inside=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tiffin.cli import format as formats
+from tiffin.cli.each import complain
 from tiffin.spec import clock
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ _KINDS = {
     "container": ("container", "containers"),
     "volume": ("volume", "volumes"),
     "image": ("image", "images"),
+    "name": ("name", "names"),
     "step": ("build step", "build steps"),
     "leftover": ("leftover", "leftovers"),
 }
@@ -22,12 +24,15 @@ FLAG = ("dry-run", "", "bool", "Only show what would be removed", "", "done")
 
 
 def show(plan: Plan) -> int:
-    """Print a plan; nothing is removed."""
+    """Print a plan, and what it would meet; nothing is removed. Returns 1 where something is refused."""
     rows = [_row(item) for item in plan.items]
     listed = formats.table([["KIND", "ID", "NAME", "SIZE", "LAST USED", "WHY"], *rows]) if rows else ""
-    heading = f"would remove {_count(plan)}, {formats.size(plan.size)} (of {formats.size(plan.present)})\n"
+    whole = f" (of {formats.size(plan.present)})" if plan.present else ""
+    heading = f"would remove {_count(plan)}, {formats.size(plan.size)}{whole}\n"
     sys.stdout.write(heading + listed)
-    return 0
+    for error in plan.refused:
+        complain(error)
+    return 1 if plan.refused else 0
 
 
 def _row(item: Doomed) -> list[str]:

@@ -18,11 +18,16 @@ def each(names: Iterable[str], act: Callable[[str], str | None]) -> int:
         try:
             line = act(name)
         except TiffinError as error:
-            sys.stdout.flush()
-            hint = f"\n{error.hint}" if error.hint else ""
-            sys.stderr.write(f"tiffin: {error.message}{hint}\n")
+            complain(error)
             code = 1
         else:
             if line is not None:
                 sys.stdout.write(f"{line}\n")
     return code
+
+
+def complain(error: TiffinError) -> None:
+    """Print an error that does not end the command."""
+    sys.stdout.flush()
+    hint = f"\n{error.hint}" if error.hint else ""
+    sys.stderr.write(f"tiffin: {error.message}{hint}\n")

@@ -41,6 +41,10 @@ def remove(parsed: Parsed, session: Session) -> int:
     """Remove names, and images with their last name."""
     images = session.engine.images
     force, prune = parsed.flag("force"), not parsed.flag("no-prune")
+    if parsed.flag("dry-run"):
+        from tiffin.cli import doomed
+
+        return doomed.show(images.plan_remove(parsed.arguments, force=force, prune=prune))
 
     def one(name: str) -> str | None:
         lines = []
@@ -164,6 +168,7 @@ RMI = Command(
     short="Remove one or more images",
     minimum=1,
     flags=(
+        ("dry-run", "", "bool", "Only show what would be removed", "", DONE),
         ("force", "f", "bool", "Force removal of the image", "", DONE),
         ("no-prune", "", "bool", "Do not delete untagged parents", "", DONE),
         (

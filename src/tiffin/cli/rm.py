@@ -18,6 +18,10 @@ def remove(parsed: Parsed, session: Session) -> int:
     """Remove each; with --force one that does not exist is a message but no failure."""
     containers = session.engine.containers
     force, volumes = parsed.flag("force"), parsed.flag("volumes")
+    if parsed.flag("dry-run"):
+        from tiffin.cli import doomed
+
+        return doomed.show(containers.plan_remove(parsed.arguments, force=force, volumes=volumes))
 
     def one(name: str) -> str | None:
         try:
@@ -38,6 +42,7 @@ RM = Command(
     short="Remove one or more containers",
     minimum=1,
     flags=(
+        ("dry-run", "", "bool", "Only show what would be removed", "", DONE),
         ("force", "f", "bool", "Force the removal of a running container (uses SIGKILL)", "", DONE),
         (
             "link",

@@ -88,6 +88,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container rm": {
         "test_session.py": "force",
         "test_session_flags.py": "volumes",
+        "test_prune.py": "dry-run",
     },
     "container run": {
         "test_session.py": "detach entrypoint env hostname interactive pull rm tty user volume workdir",
@@ -177,6 +178,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session.py": "",
         "test_session_docker.py": "force",
         "test_session_flags.py": "no-prune",
+        "test_prune.py": "dry-run",
     },
     "image save": {
         "test_session.py": "output",
@@ -230,6 +232,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     "volume rm": {
         "test_session.py": "",
         "test_session_flags.py": "force",
+        "test_prune.py": "dry-run",
     },
 }
 """Canonical command -> file below tests/cli -> the flags that it gives; each flag by the first file."""

@@ -39,6 +39,10 @@ _INFO = (
     (" Not higher because", "RungReason"),
     (" To get there", "RungRemedy"),
     ("Durable", "Durable"),
+    ("Largest Archive", "MaxUnpackedBytes"),
+    (" Entries", "MaxEntries"),
+    (" Bytes in a Name", "MaxNameLength"),
+    (" Times Its Packed Size", "MaxRatio"),
 )
 
 
@@ -85,7 +89,7 @@ def info(parsed: Parsed, session: Session) -> int:
 def _fact(member: str, value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if member == "MemTotal" and isinstance(value, int):
+    if member in {"MemTotal", "MaxUnpackedBytes"} and isinstance(value, int):
         return _binary(value)
     return str(value)
 

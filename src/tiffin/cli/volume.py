@@ -115,6 +115,10 @@ def remove(parsed: Parsed, session: Session) -> int:
     """Remove volumes; with --force a missing one is fine."""
     volumes = session.engine.volumes
     force = parsed.flag("force")
+    if parsed.flag("dry-run"):
+        from tiffin.cli import doomed
+
+        return doomed.show(volumes.plan_remove(parsed.arguments, force=force))
 
     def one(name: str) -> str:
         try:
@@ -214,6 +218,9 @@ VOLUME_RM = Command(
     short="Remove one or more volumes",
     long=("Remove one or more volumes. You cannot remove a volume that is in use by a container."),
     minimum=1,
-    flags=(("force", "f", "bool", "Force the removal of one or more volumes", "", DONE),),
+    flags=(
+        ("dry-run", "", "bool", "Only show what would be removed", "", DONE),
+        ("force", "f", "bool", "Force the removal of one or more volumes", "", DONE),
+    ),
     handler=remove,
 )

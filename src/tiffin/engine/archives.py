@@ -8,6 +8,7 @@ from tiffin.engine.flight import in_flight
 from tiffin.engine.progress import silent
 from tiffin.engine.pull import choose, commit_image
 from tiffin.errors import InvalidArgument
+from tiffin.layer.limits import Limits
 from tiffin.spec import manifest as manifests
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
@@ -56,8 +57,8 @@ def load(engine: Engine, stream: BinaryIO, *, report: Report | None = None) -> l
 
     Raises InvalidArgument for what is no image archive, Corrupt for a damaged one.
     """
-    store = engine.store
-    with in_flight(engine, "load"), archives.read(stream, store.content.private_path()) as archive:
+    store, limits = engine.store, Limits.of(engine.settings)
+    with in_flight(engine, "load"), archives.read(stream, store.content.private_path(), limits) as archive:
         return [line for image in archive.images for line in _load_one(engine, archive, image, report)]
 
 

@@ -247,6 +247,15 @@ class Containers:
 
         return remove(self._engine, self.get(name), force=force, volumes=volumes)
 
+    def plan_remove(self, names: Sequence[str], *, force: bool = False, volumes: bool = False) -> Plan:
+        """Return what removing these would do, and the errors that it would meet."""
+        if self._engine.outside():
+            return self._engine.inside("containers.plan_remove", names, force=force, volumes=volumes)  # type: ignore[no-any-return]
+        from tiffin.engine.removal import Removal
+
+        plan = Removal(self._engine)
+        return plan.each(names, lambda name: plan.container(name, force=force, volumes=volumes))
+
     def _settle(self, name: str) -> None:
         """End what a killed keeper has left, from outside: inside, we could not kill another's processes."""
         if not self._engine.settings.privilege.uid_map:
@@ -260,6 +269,8 @@ class Containers:
 
     def plan_prune(self, *, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: the containers that do not run."""
+        if self._engine.outside():
+            return self._engine.inside("containers.plan_prune", filters=filters)  # type: ignore[no-any-return]
         from tiffin.engine.prune import Planner
 
         planner = Planner(self._engine)

@@ -183,8 +183,19 @@ class Images:
 
         return tuple(remove(self._engine, name, force=force, prune=prune))
 
+    def plan_remove(self, names: Sequence[str], *, force: bool = False, prune: bool = True) -> Plan:
+        """Return what removing these, one after the other, would do, and the errors that it would meet."""
+        if self._engine.outside():
+            return self._engine.inside("images.plan_remove", names, force=force, prune=prune)  # type: ignore[no-any-return]
+        from tiffin.engine.removal import Removal
+
+        plan = Removal(self._engine)
+        return plan.each(names, lambda name: plan.image(name, force=force, prune=prune))
+
     def plan_prune(self, *, all: bool = False, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: untagged images, or `all` that no container uses."""
+        if self._engine.outside():
+            return self._engine.inside("images.plan_prune", all=all, filters=filters)  # type: ignore[no-any-return]
         from tiffin.engine.prune import Planner
 
         planner = Planner(self._engine)

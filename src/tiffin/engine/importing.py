@@ -7,6 +7,7 @@ from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.commit import image_name
 from tiffin.engine.flight import in_flight
 from tiffin.layer import apply, diff
+from tiffin.layer.limits import Limits
 from tiffin.spec import clock
 from tiffin.spec.container import ContainerConfig
 from tiffin.spec.image import HistoryEntry, ImageConfig
@@ -40,7 +41,7 @@ def import_image(
     wanted = Platform.parse(platform) if platform else Platform.here()
     config = changing.apply(ContainerConfig(), changes)
     with in_flight(engine, "import"), store.snapshots.begin() as draft:
-        apply.apply_stream(stream.read, draft.path, xattr=xattr)
+        apply.apply_stream(stream.read, draft.path, xattr=xattr, limits=Limits.of(engine.settings))
         measured = diff.measure(draft.path, xattr=xattr)
         chain_id = store.snapshots.commit(
             draft, parent="", diff_id=measured.diff_id, size=measured.size, tar_size=measured.tar_size

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
+    from tiffin.errors import TiffinError
     from tiffin.spec.state import ContainerState
     from tiffin.store.images import ImageRecord
 
-VOLUME, LEFTOVER = "volume", "leftover"
+VOLUME, LEFTOVER, NAME = "volume", "leftover", "name"
 _CONTAINER_KEYS = frozenset({"label", "label!", "until", "unused-for"})
 _VOLUME_KEYS = frozenset({"all", "label", "label!"})
 _CACHE_KEYS = frozenset({"until", "unused-for"})
 
 
 class Doomed(Value):
-    """One thing that would go. `kind`: image, container, volume, step, leftover.
+    """One thing that would go. `kind`: image, name (of one that stays), container, volume, step, leftover.
 
     `size` are the bytes that its going frees, after those before it in the plan; `names` are what it is
     called, `last_used` is nanoseconds since 1970 (0: never, or not known), `mark` is what must still be so.
@@ -50,10 +51,14 @@ class Doomed(Value):
 
 
 class Plan(Value):
-    """What a prune would do; `present` are the bytes of everything of the kinds that it looked at."""
+    """What a prune would do; `present` are the bytes of everything of the kinds that it looked at.
+
+    `refused` are the errors that a removal by name would meet.
+    """
 
     items: tuple[Doomed, ...]
     present: int = 0
+    refused: tuple[TiffinError, ...] = ()
 
     @property
     def size(self) -> int:
@@ -100,8 +105,8 @@ class Planner:
             state = self._store.containers.state(record.id)
             folder = atomic.tree_size(self._store.layout.container(record.id))
             self._present += folder
-            used = max(_moment(record.created), _moment(state.finished_at))
-            created = _moment(record.created)
+            used = max(moment(record.created), moment(state.finished_at))
+            created = moment(record.created)
             if state.running or not self._passes(filters, record.config.labels, created, used):
                 continue
             self._gone.add(record.id)
@@ -218,7 +223,8 @@ class Planner:
         return all(used <= self._now - filtering.span(text) for text in filters.get("unused-for", ()))
 
 
-def _moment(text: str) -> int:
+def moment(text: str) -> int:
+    """Return a moment as nanoseconds since 1970, 0 for one that never was."""
     try:
         return max(0, clock.to_ns(text))
     except ValueError:
@@ -338,7 +344,7 @@ def system(engine: Engine, *, every: bool, volumes: bool, filters: Filters) -> P
 
 def shown_name(item: Doomed) -> str:
     """Return what people call an item."""
-    if item.kind == IMAGE:
+    if item.kind in {IMAGE, NAME}:
         tags = [name for name in item.names if not Reference.parse(name).digest]
-        return ", ".join(map(familiar, tags)) or "<none>"
+        return ", ".join(map(familiar, tags or item.names)) or "<none>"
     return ", ".join(item.names) or os.path.basename(item.id)

@@ -14,7 +14,7 @@ from threading import BoundedSemaphore, Event, Lock
 from tiffin.engine.flight import in_flight
 from tiffin.engine.progress import Progress, silent
 from tiffin.errors import Corrupt, Interrupted, InvalidArgument, NotFound, TiffinError
-from tiffin.layer.apply import Extraction, MissingTarget
+from tiffin.layer.apply import Limits, MissingTarget, apply
 from tiffin.registry.client import Repository
 from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
@@ -202,6 +202,7 @@ class _Layers:
         self._say = say
         self._threads = engine.settings.parallel_downloads
         self._xattr = engine.settings.privilege.xattr
+        self._limits = Limits.of(engine.settings)
         self._cores = BoundedSemaphore(os.cpu_count() or 1)
         self._ending = Lock()
         self._stop = Event()
@@ -330,7 +331,9 @@ class _Layers:
                 path = self._store.content.path(layer.digest)
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    applied = Extraction.start(descriptor, draft.path, xattr=self._xattr, lower=lower).wait()
+                    applied = apply(
+                        descriptor, draft.path, xattr=self._xattr, limits=self._limits, lower=lower
+                    )
                 finally:
                     os.close(descriptor)
             if applied.diff_id != self._diff_ids[index]:

@@ -11,20 +11,14 @@ from tiffin.errors import Conflict, NotFound, Unavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
+    from tiffin.spec.state import ContainerState
     from tiffin.store.containers import ContainerRecord
 
 
 def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: bool) -> str:
     """Remove a container: its process (if `force`), its record, then its folder. Returns its id."""
     store = engine.store
-    state = store.containers.state(record.id)
-    if state.running and not force:
-        advice = "unpause and then stop" if state.status == "paused" else "stop"
-        message = (
-            f'cannot remove container "{record.name}": container is {state.status}: '
-            f"{advice} the container before removing or force remove"
-        )
-        raise Conflict(message)
+    check(record, store.containers.state(record.id), force=force)
     _end(engine, record)
     with store.containers.lock(record.id) as lock:
         if store.containers.state(record.id).running:
@@ -44,6 +38,17 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
         remove_anonymous(engine, record)
     store.events.append("container", "destroy", record.id, event_attributes(record))
     return record.id
+
+
+def check(record: ContainerRecord, state: ContainerState, *, force: bool) -> None:
+    """Raise docker's Conflict for a container that runs, unless it may be killed."""
+    if state.running and not force:
+        advice = "unpause and then stop" if state.status == "paused" else "stop"
+        message = (
+            f'cannot remove container "{record.name}": container is {state.status}: '
+            f"{advice} the container before removing or force remove"
+        )
+        raise Conflict(message)
 
 
 def _end(engine: Engine, record: ContainerRecord) -> None:

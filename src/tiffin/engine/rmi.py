@@ -6,6 +6,7 @@ from tiffin.engine.image_views import familiar, short_id
 from tiffin.engine.images import Removed
 from tiffin.errors import Conflict, InvalidArgument
 from tiffin.spec.reference import Reference
+from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +15,29 @@ if TYPE_CHECKING:
     from tiffin.store.images import ImageRecord
 
 
+class Decision(Value):
+    """Which names go, and whether the image goes with them; `stays` says why not."""
+
+    names: tuple[str, ...]
+    stays: str = ""
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the image goes."""
+        return not self.stays
+
+
 def remove(engine: Engine, name: str, *, force: bool, prune: bool) -> list[Removed]:
     """Remove what `name` says: one name, or (by id) the image with all its names."""
     record = engine.store.images.resolve(name)
-    reference = _as_name(record, name)
+    decision = decide(engine, record, name, force=force)
+    removed = [_untag(engine, record, n) for n in decision.names]
+    return removed + _delete(engine, record, prune=prune, force=force) if decision.deletes else removed
+
+
+def decide(engine: Engine, record: ImageRecord, name: str, *, force: bool) -> Decision:
+    """Return what goes when `name`, which leads to this image, is removed; raise docker's Conflicts."""
+    reference = as_name(record, name)
     if reference is None:
         _check_removable(engine, record, force=force)
         names = [*record.tags, *record.digests]
@@ -25,16 +45,15 @@ def remove(engine: Engine, name: str, *, force: bool, prune: bool) -> list[Remov
         if not force and _is_single(record):
             _refuse_untagging(engine, record, name)
         names = _going_with(record, reference)
-    removed = [_untag(engine, record, n) for n in names]
     if len(names) < len(record.tags) + len(record.digests):
-        return removed
+        return Decision(names=tuple(names), stays="it has other names")
     users = [engine.store.containers.state(user.id) for user in _users(engine, record)]
     if any(state.running for state in users) or (users and not force):
-        return removed  # it stays, without a name
-    return removed + _delete(engine, record, prune=prune, force=force)
+        return Decision(names=tuple(names), stays="a container uses it")
+    return Decision(names=tuple(names))
 
 
-def _as_name(record: ImageRecord, name: str) -> Reference | None:
+def as_name(record: ImageRecord, name: str) -> Reference | None:
     """Return the reference if `name` is one of the image's names, None if it is an id."""
     try:
         reference = Reference.parse(name).tagged()

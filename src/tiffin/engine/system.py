@@ -94,6 +94,10 @@ class System:
             "RungReason": settings.privilege.why,
             "RungRemedy": settings.privilege.remedy,
             "Durable": settings.durable,
+            "MaxEntries": settings.max_entries,
+            "MaxNameLength": settings.max_name_length,
+            "MaxRatio": settings.max_ratio,
+            "MaxUnpackedBytes": settings.max_unpacked_bytes,
             "Warnings": self._warnings(runtime),
         }
 
@@ -148,6 +152,8 @@ class System:
 
     def plan_prune(self, *, all: bool = False, volumes: bool = False, filters: Filters = EMPTY) -> Plan:
         """Return what a prune of everything would remove: containers, `volumes`, images, build cache."""
+        if self._engine.outside():
+            return self._engine.inside("system.plan_prune", all=all, volumes=volumes, filters=filters)  # type: ignore[no-any-return]
         from tiffin.engine.prune import system
 
         return system(self._engine, every=all, volumes=volumes, filters=filters)

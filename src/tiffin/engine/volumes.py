@@ -48,6 +48,15 @@ class Volumes:
         else:
             self._store.volumes.remove(name)
 
+    def plan_remove(self, names: Sequence[str], *, force: bool = False) -> Plan:
+        """Return what removing these would do, and what it would meet; `force` skips missing ones."""
+        if self._engine.outside():
+            return self._engine.inside("volumes.plan_remove", names, force=force)  # type: ignore[no-any-return]
+        from tiffin.engine.removal import Removal
+
+        plan = Removal(self._engine)
+        return plan.each(names, lambda name: plan.volume(name, force=force))
+
     def forget(self, names: Sequence[str]) -> None:
         """Remove those of the volumes that are anonymous and belong to no container any more."""
         if self._engine.outside():
@@ -58,6 +67,8 @@ class Volumes:
 
     def plan_prune(self, *, all: bool = False, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: anonymous volumes that no container has, or `all` such."""
+        if self._engine.outside():
+            return self._engine.inside("volumes.plan_prune", all=all, filters=filters)  # type: ignore[no-any-return]
         from tiffin.engine.prune import Planner
 
         planner = Planner(self._engine)

@@ -13,6 +13,7 @@ import stat
 
 from tiffin.errors import Corrupt, Forbidden, StorageFull, TiffinError, Unavailable
 from tiffin.layer import attributes, owners, sparse, tar, whiteout
+from tiffin.layer.limits import CHANGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,9 +159,10 @@ class Unpacker:
         self.size += entry.size
         limits = self._limits
         if self.entries > limits.entries:
-            raise Corrupt(f"the archive has more than {limits.entries} entries")
+            raise Corrupt(f"the archive has more than {limits.entries} entries", hint=CHANGE)
         if self.size > limits.unpacked_bytes:
-            raise Corrupt(f"the archive's files have more than {limits.unpacked_bytes} bytes")
+            message = f"the archive's files have more than {limits.unpacked_bytes} bytes"
+            raise Corrupt(message, hint=CHANGE)
         if not (0 <= entry.uid < _ID_END and 0 <= entry.gid < _ID_END):
             raise Corrupt(f"no such owner: {entry.uid}:{entry.gid}")
         if not -_TIME_END < entry.mtime < _TIME_END:

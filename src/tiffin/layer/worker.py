@@ -13,7 +13,7 @@ import os
 import select
 from _queue import SimpleQueue
 
-from tiffin.errors import Corrupt, Interrupted, TiffinError, Unsupported
+from tiffin.errors import Interrupted, TiffinError, Unsupported
 from tiffin.layer.compression import HEAD, Decompressor, sniff
 from tiffin.layer.limits import Limits
 from tiffin.layer.lower import Lower
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _READ = 1 << 18
-_RATIO_FROM = 1 << 34
 _AHEAD = 4  # pieces that may wait, of some hundred kilobytes each
 
 
@@ -88,7 +87,7 @@ class Source:
             for piece in self._decompressor.pieces(data):
                 self.unpacked.update(piece)
                 self.unpacked_size += len(piece)
-                self._check()
+                self._limits.check(self.unpacked_size, self.packed_size)
                 yield piece
             # Whoever wanted this is gone when nobody reads descriptor 1 any more.
             if self._caller.poll(0):
@@ -96,13 +95,6 @@ class Source:
             data = os.read(0, _READ)
         if self.packed_size:
             self._decompressor.finish()
-
-    def _check(self) -> None:
-        size, limits = self.unpacked_size, self._limits
-        if size > limits.unpacked_bytes:
-            raise Corrupt(f"the archive unpacks to more than {limits.unpacked_bytes} bytes")
-        if size > _RATIO_FROM and size > limits.ratio * self.packed_size:
-            raise Corrupt(f"the archive unpacks to more than {limits.ratio} times its size")
 
 
 def unpack(request: dict[str, Any]) -> dict[str, Any]:
