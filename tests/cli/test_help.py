@@ -15,7 +15,7 @@ COMMANDS = (
     "system prune", "volume create", "network create", "service update", "swarm init", "cp", "builder prune",
     "stack deploy", "login", "inspect", "top", "plugin create",
 )  # fmt: skip
-OURS = ("--dry-run ",)
+OURS = ("--dry-run ", "--on-unhealthy ")
 """Flags that docker does not have."""
 
 

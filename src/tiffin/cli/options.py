@@ -70,7 +70,7 @@ def host(parsed: Parsed) -> HostConfig:
         runtime=parsed.text("runtime"),
         cap_add=_capabilities(parsed, "cap-add"),
         cap_drop=_capabilities(parsed, "cap-drop"),
-        security_opt=_security(parsed),
+        **_security(parsed),
         container_id_file=parsed.text("cidfile"),
         restart_policy=_restart(parsed),
         oom_score_adj=parsed.number("oom-score-adj"),
@@ -79,10 +79,20 @@ def host(parsed: Parsed) -> HostConfig:
     )
 
 
+_RARE_LIMITS = (
+    *("blkio-weight", "blkio-weight-device", "cpu-rt-period", "cpu-rt-runtime", "device-read-bps"),
+    *("device-read-iops", "device-write-bps", "device-write-iops", "memory-swappiness", "oom-kill-disable"),
+)
+_PLUMBING = (
+    *("add-host", "annotation", "cgroup-parent", "cgroupns", "device", "device-cgroup-rule", "dns"),
+    *("dns-option", "dns-search", "gpus", "group-add", "ipc", "isolation", "log-driver", "log-opt"),
+    *("on-unhealthy", "pid", "sysctl", "ulimit", "userns", "uts"),
+)
+
+
 def _plumbing(parsed: Parsed) -> dict[str, Any]:
     """Return what few containers ask for, as members of HostConfig."""
-    names = ("ulimit", "sysctl", "group-add", "device", "add-host", "dns", "dns-search", "dns-option")
-    if not any(map(parsed.given, (*names, "log-driver", "log-opt", "annotation"))):
+    if not any(map(parsed.given, _PLUMBING)):
         return {}
     from tiffin.cli import plumbing
 
@@ -103,6 +113,10 @@ def limits(parsed: Parsed) -> dict[str, Any]:
             found[name] = parsed.text(name)
     if parsed.given("cpus"):
         found["nano-cpus"] = _cpus(parsed)
+    if any(map(parsed.given, _RARE_LIMITS)):
+        from tiffin.cli import plumbing
+
+        found |= plumbing.limits(parsed)
     return {name.replace("-", "_"): value for name, value in found.items()}
 
 
@@ -268,8 +282,13 @@ def _capabilities(parsed: Parsed, name: str) -> tuple[str, ...]:
     return ("ALL",) if "ALL" in found else tuple(sorted(found))
 
 
-def _security(parsed: Parsed) -> tuple[str, ...]:
-    return tuple(_security_option(value) for value in parsed.many("security-opt"))
+def _security(parsed: Parsed) -> dict[str, Any]:
+    """Return `security_opt`; systempaths=unconfined becomes empty lists of paths, as docker's client does."""
+    found = [_security_option(value) for value in parsed.many("security-opt")]
+    if "systempaths=unconfined" in found:
+        found.remove("systempaths=unconfined")
+        return {"security_opt": tuple(found), "masked_paths": (), "readonly_paths": ()}
+    return {"security_opt": tuple(found)}
 
 
 def _security_option(value: str) -> str:

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 NETWORKS = "refused: bridge networks are not built yet; --network none and host are"
 NOT_YET = "refused: not built yet"
-DEVICES = "differs: no CDI devices"
-LOGGING = "differs: json-file and none"
+DEVICES = "differs: CDI devices are read from JSON files, not from YAML"
+GPUS = "differs: through CDI only; the driver is nvidia's, its capabilities are what its CDI file grants"
+LOGGING = "differs: json-file, local (kept in json-file's format) and none"
 ANNOTATIONS = "differs: names that change what the runtime does are refused"
 WINDOWS = "refused: it is for Windows containers"
 NETWORK_MODES = "differs: none and host; none is the default, as bridge networks are not built yet"
 SECURITY = "differs: no credentialspec; SELinux labels change nothing"
+STORAGE = "refused: overlay has no options of one container; its size is bounded by xfs project quotas only"
 CONTENT_TRUST = "differs: accepted, as there is no content trust to turn off"
 
 # fmt: off
@@ -30,12 +32,12 @@ SHARED: tuple[Flag, ...] = (
     (
         "blkio-weight", "", "uint16",
         "Block IO (relative weight), between 10 and 1000, or 0 to disable",
-        "0", NOT_YET,
+        "0", DONE,
     ),
-    ("blkio-weight-device", "", "list", "Block IO weight (relative device weight)", "[]", NOT_YET),
+    ("blkio-weight-device", "", "list", "Block IO weight (relative device weight)", "[]", DONE),
     ("cap-add", "", "list", "Add Linux capabilities", "", DONE),
     ("cap-drop", "", "list", "Drop Linux capabilities", "", DONE),
-    ("cgroup-parent", "", "string", "Optional parent cgroup for the container", "", NOT_YET),
+    ("cgroup-parent", "", "string", "Optional parent cgroup for the container", "", DONE),
     (
         "cgroupns", "", "string",
         (
@@ -45,25 +47,25 @@ SHARED: tuple[Flag, ...] = (
             "'':        Use the cgroup namespace as configured by the\n"
             "           default-cgroupns-mode option on the daemon (default)"
         ),
-        "", NOT_YET,
+        "", DONE,
     ),
     ("cidfile", "", "string", "Write the container ID to the file", "", DONE),
     ("cpu-count", "", "int", "CPU count (Windows only)", "", WINDOWS),
     ("cpu-percent", "", "int", "CPU percent (Windows only)", "", WINDOWS),
     ("cpu-period", "", "int", "Limit CPU CFS (Completely Fair Scheduler) period", "", DONE),
     ("cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota", "", DONE),
-    ("cpu-rt-period", "", "int", "Limit CPU real-time period in microseconds", "", NOT_YET),
-    ("cpu-rt-runtime", "", "int", "Limit CPU real-time runtime in microseconds", "", NOT_YET),
+    ("cpu-rt-period", "", "int", "Limit CPU real-time period in microseconds", "", DONE),
+    ("cpu-rt-runtime", "", "int", "Limit CPU real-time runtime in microseconds", "", DONE),
     ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", DONE),
     ("cpus", "", "decimal", "Number of CPUs", "", DONE),
     ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", DONE),
     ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", DONE),
     ("device", "", "list", "Add a host device to the container", "", DEVICES),
-    ("device-cgroup-rule", "", "list", "Add a rule to the cgroup allowed devices list", "", NOT_YET),
-    ("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device", "[]", NOT_YET),
-    ("device-read-iops", "", "list", "Limit read rate (IO per second) from a device", "[]", NOT_YET),
-    ("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device", "[]", NOT_YET),
-    ("device-write-iops", "", "list", "Limit write rate (IO per second) to a device", "[]", NOT_YET),
+    ("device-cgroup-rule", "", "list", "Add a rule to the cgroup allowed devices list", "", DONE),
+    ("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device", "[]", DONE),
+    ("device-read-iops", "", "list", "Limit read rate (IO per second) from a device", "[]", DONE),
+    ("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device", "[]", DONE),
+    ("device-write-iops", "", "list", "Limit write rate (IO per second) to a device", "[]", DONE),
     ("disable-content-trust", "", "bool", "Skip image verification", "true", CONTENT_TRUST),
     ("dns", "", "list", "Set custom DNS servers", "", DONE),
     ("dns-option", "", "list", "Set DNS options", "", DONE),
@@ -73,7 +75,7 @@ SHARED: tuple[Flag, ...] = (
     ("env", "e", "list", "Set environment variables", "", DONE),
     ("env-file", "", "list", "Read in a file of environment variables", "", DONE),
     ("expose", "", "list", "Expose a port or a range of ports", "", DONE),
-    ("gpus", "", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", "", NOT_YET),
+    ("gpus", "", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", "", GPUS),
     ("group-add", "", "list", "Add additional groups to join", "", DONE),
     ("health-cmd", "", "string", "Command to run to check health", "", DONE),
     ("health-interval", "", "duration", "Time between running the check (ms|s|m|h)", "0s", DONE),
@@ -107,8 +109,8 @@ SHARED: tuple[Flag, ...] = (
     ("io-maxiops", "", "uint", "Maximum IOps limit for the system drive (Windows only)", "", WINDOWS),
     ("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)", "", NETWORKS),
     ("ip6", "", "string", "IPv6 address (e.g., 2001:db8::33)", "", NETWORKS),
-    ("ipc", "", "string", "IPC mode to use", "", NOT_YET),
-    ("isolation", "", "string", "Container isolation technology", "", WINDOWS),
+    ("ipc", "", "string", "IPC mode to use", "", DONE),
+    ("isolation", "", "string", "Container isolation technology", "", DONE),
     (
         "kernel-memory", "", "bytes",
         "Kernel memory limit",
@@ -128,15 +130,16 @@ SHARED: tuple[Flag, ...] = (
         "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
         "", DONE,
     ),
-    ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", "-1", NOT_YET),
+    ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", "-1", DONE),
     ("mount", "", "mount", "Attach a filesystem mount to the container", "", DONE),
     ("name", "", "string", "Assign a name to the container", "", DONE),
     ("network", "", "network", "Connect a container to a network", "", NETWORK_MODES),
     ("network-alias", "", "list", "Add network-scoped alias for the container", "", NETWORKS),
     ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", DONE),
-    ("oom-kill-disable", "", "bool", "Disable OOM Killer", "", NOT_YET),
+    ("on-unhealthy", "", "string", "If unhealthy: none|restart|kill", "", DONE),
+    ("oom-kill-disable", "", "bool", "Disable OOM Killer", "", DONE),
     ("oom-score-adj", "", "int", "Tune host's OOM preferences (-1000 to 1000)", "", DONE),
-    ("pid", "", "string", "PID namespace to use", "", NOT_YET),
+    ("pid", "", "string", "PID namespace to use", "", DONE),
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)", "", DONE),
     ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),
     ("privileged", "", "bool", "Give extended privileges to this container", "", DONE),
@@ -155,7 +158,7 @@ SHARED: tuple[Flag, ...] = (
     ("shm-size", "", "bytes", "Size of /dev/shm", "", DONE),
     ("stop-signal", "", "string", "Signal to stop the container", "", DONE),
     ("stop-timeout", "", "int", "Timeout (in seconds) to stop a container", "", DONE),
-    ("storage-opt", "", "list", "Storage driver options for the container", "", NOT_YET),
+    ("storage-opt", "", "list", "Storage driver options for the container", "", STORAGE),
     ("sysctl", "", "map", "Sysctl options", "map[]", DONE),
     ("tmpfs", "", "list", "Mount a tmpfs directory", "", DONE),
     ("tty", "t", "bool", "Allocate a pseudo-TTY", "", DONE),
@@ -166,8 +169,8 @@ SHARED: tuple[Flag, ...] = (
         "", "refused: tiffin has no API socket yet",
     ),
     ("user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])", "", DONE),
-    ("userns", "", "string", "User namespace to use", "", NOT_YET),
-    ("uts", "", "string", "UTS namespace to use", "", NOT_YET),
+    ("userns", "", "string", "User namespace to use", "", DONE),
+    ("uts", "", "string", "UTS namespace to use", "", DONE),
     ("volume", "v", "list", "Bind mount a volume", "", DONE),
     ("volume-driver", "", "string", "Optional volume driver for the container", "", NOT_YET),
     ("volumes-from", "", "list", "Mount volumes from the specified container(s)", "", NOT_YET),

@@ -11,6 +11,7 @@ SESSIONS: dict[str, dict[str, str]] = {
             "cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems memory memory-reservation "
             "memory-swap pids-limit restart"
         ),
+        "test_session_sharing.py": "blkio-weight cpu-rt-period cpu-rt-runtime",
     },
     "system events": {
         "test_session_life.py": "filter format since until",
@@ -103,6 +104,11 @@ SESSIONS: dict[str, dict[str, str]] = {
             "dns-option dns-search group-add health-cmd health-interval health-retries "
             "health-start-interval health-start-period health-timeout log-driver log-opt "
             "memory-reservation no-healthcheck oom-score-adj restart sysctl ulimit"
+        ),
+        "test_session_sharing.py": (
+            "blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-rt-period cpu-rt-runtime "
+            "device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops gpus "
+            "ipc isolation memory-swappiness on-unhealthy oom-kill-disable pid userns uts"
         ),
     },
     "container start": {

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
 
-_RT = "refused: real-time scheduling is not built yet"
-_BLKIO = "refused: limits on block devices are not built yet"
-
 
 def update(parsed: Parsed, session: Session) -> int:
     """Change each and print its name."""
@@ -44,12 +41,12 @@ UPDATE = Command(
         (
             "blkio-weight", "", "uint16",
             "Block IO (relative weight), between 10 and 1000, or 0 to disable",
-            "0", _BLKIO,
+            "0", DONE,
         ),
         ("cpu-period", "", "int", "Limit CPU CFS (Completely Fair Scheduler) period", "", DONE),
         ("cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota", "", DONE),
-        ("cpu-rt-period", "", "int", "Limit the CPU real-time period in microseconds", "", _RT),
-        ("cpu-rt-runtime", "", "int", "Limit the CPU real-time runtime in microseconds", "", _RT),
+        ("cpu-rt-period", "", "int", "Limit the CPU real-time period in microseconds", "", DONE),
+        ("cpu-rt-runtime", "", "int", "Limit the CPU real-time runtime in microseconds", "", DONE),
         ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", DONE),
         ("cpus", "", "decimal", "Number of CPUs", "", DONE),
         ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", DONE),

@@ -11,6 +11,7 @@ from tiffin.errors import InvalidArgument, Unsupported
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
 from tiffin.runtime.machine import Machine
+from tiffin.runtime.specgen import ALONE
 from tiffin.spec.mount import MountPoint
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.engine.engine import Engine
+    from tiffin.runtime.specgen import Shared
     from tiffin.runtime.user import User
     from tiffin.spec.container import LogConfig
     from tiffin.store.containers import ContainerRecord
@@ -31,11 +33,18 @@ _SUFFIXES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def start_request(
-    engine: Engine, record: ContainerRecord, *, attach: int, size: tuple[int, int], lenient: bool = False
+    engine: Engine,
+    record: ContainerRecord,
+    *,
+    attach: int,
+    size: tuple[int, int],
+    lenient: bool = False,
+    shared: Shared = ALONE,
 ) -> StartRequest:
     """Write the bundle of a container and return the request for its keeper.
 
-    `lenient` lets calls that need other ids succeed without effect, where there are no other ids.
+    `shared` is what is joined of another container; `lenient` lets calls that need other ids succeed
+    without effect, where there are no other ids.
 
     Everything that can be wrong with a configuration is found here, before a process exists: an
     unknown user, a profile that cannot be read, no runtime.
@@ -44,7 +53,13 @@ def start_request(
     folder = store.layout.container(record.id)
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
-    spec = _spec(engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient)
+    spec = _spec(
+        engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient, shared=shared
+    )
+    if host.device_requests:
+        from tiffin.runtime import cdi  # few ask for devices by name
+
+        cdi.apply(spec, cdi.edits(host.device_requests))
     bundle.write_config(folder, spec)
     log_path, log_size, log_files = _log(store, record)
     return StartRequest(
@@ -64,7 +79,7 @@ def start_request(
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         attach=attach,
-        cgroup=specgen.cgroup_path(record.id) if host.memory and engine.settings.privilege.cgroups else "",
+        cgroup=_watched_cgroup(engine, record),
         cleanup=_cleanup(engine, record) if host.auto_remove else (),
         discard=(folder,) if host.auto_remove else (),
         log_path=log_path,
@@ -72,6 +87,12 @@ def start_request(
         log_max_file=log_files,
         log_attributes=_log_attributes(record),
     )
+
+
+def _watched_cgroup(engine: Engine, record: ContainerRecord) -> str:
+    """Return the cgroup where kills for want of memory are counted: an update may bring a limit later."""
+    host = record.host
+    return specgen.cgroup_path(record.id, host.cgroup_parent) if engine.settings.privilege.cgroups else ""
 
 
 def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
@@ -83,6 +104,10 @@ def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
         "restart": policy.name,
         "restart_limit": policy.maximum_retry_count,
     }
+    if record.host.on_unhealthy:
+        found["on_unhealthy"] = record.host.on_unhealthy
+        if config.stop_timeout is not None:
+            found["stop_timeout"] = config.stop_timeout
     if config.stop_signal:
         from tiffin.spec import signals  # few images name one
 
@@ -103,6 +128,7 @@ def _spec(
     rootfs: str,
     size: tuple[int, int],
     lenient: bool,
+    shared: Shared,
 ) -> dict[str, Any]:
     """Return the runtime's config.json, having written the files of /etc that it mounts."""
     store, config, host = engine.store, record.config, record.host
@@ -147,6 +173,7 @@ def _spec(
         ),
         granted=granted,
         network=specgen.Network(host=on_host),
+        shared=shared,
         privilege=engine.settings.privilege,
         init=specgen.find_init() if host.init else "",
         size=size,

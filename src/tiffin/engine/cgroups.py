@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from tiffin.runtime.specgen import cgroup_path
 from tiffin.spec.value import Value
 
 _ROOT = "/sys/fs/cgroup"
@@ -23,25 +22,37 @@ class Usage(Value):
     bytes_written: int = 0
 
 
-def folder(container_id: str, controller: str) -> str:
-    """Return the folder of a container's cgroup where a controller's files lie."""
-    unified = os.path.exists(f"{_ROOT}/cgroup.controllers")
-    return f"{_ROOT}{'' if unified else '/' + controller}{cgroup_path(container_id)}"
+def folder(container_id: str, pid: int, controller: str) -> str:
+    """Return the folder where a controller's files of a container lie, "" if its process has ended.
+
+    The kernel is asked where its first process is: a cgroup parent may have been given, and an init
+    inside may have moved itself further down.
+    """
+    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(",") or not (names or _is_hybrid()):
+            above, own, _ = path.partition(f"/{container_id}")
+            tree = f"/{controller}" if names else ""
+            return f"{_ROOT}{tree}{above}{own}" if own else ""
+    return ""
 
 
-def processes(container_id: str) -> set[int]:
-    """Return the pids (of the host) of everything in a container."""
+def _is_hybrid() -> bool:
+    return not os.path.exists(f"{_ROOT}/cgroup.controllers")
+
+
+def processes(container_id: str, pid: int) -> set[int]:
+    """Return the pids (of the host) of everything in a container, which has this first process."""
     found: set[int] = set()
-    for path, _folders, _files in os.walk(folder(container_id, "pids")):
+    top = folder(container_id, pid, "pids")
+    for path, _folders, _files in os.walk(top) if top else ():
         found |= {int(word) for word in _read(f"{path}/cgroup.procs").split()}
     return found
 
 
-def usage(container_id: str) -> Usage:
+def usage(container_id: str, pid: int) -> Usage:
     """Look once; what cannot be read is 0."""
-    if os.path.exists(f"{_ROOT}/cgroup.controllers"):
-        return _unified(folder(container_id, ""))
-    return _separate(container_id)
+    return _separate(container_id, pid) if _is_hybrid() else _unified(folder(container_id, pid, ""))
 
 
 def _unified(path: str) -> Usage:
@@ -62,20 +73,20 @@ def _unified(path: str) -> Usage:
     )
 
 
-def _separate(container_id: str) -> Usage:
-    memory = folder(container_id, "memory")
+def _separate(container_id: str, pid: int) -> Usage:
+    memory = folder(container_id, pid, "memory")
     limit = _number(f"{memory}/memory.limit_in_bytes")
     inactive = _table(_read(f"{memory}/memory.stat")).get("total_inactive_file", 0)
     device = {"Read": 0, "Write": 0}
-    for line in _read(f"{folder(container_id, 'blkio')}/blkio.throttle.io_service_bytes").splitlines():
+    for line in _read(f"{folder(container_id, pid, 'blkio')}/blkio.throttle.io_service_bytes").splitlines():
         words = line.split()
         if len(words) == 3 and words[1] in device:
             device[words[1]] += int(words[2])
     return Usage(
-        cpu=_number(f"{folder(container_id, 'cpuacct')}/cpuacct.usage"),
+        cpu=_number(f"{folder(container_id, pid, 'cpuacct')}/cpuacct.usage"),
         memory=max(0, _number(f"{memory}/memory.usage_in_bytes") - inactive),
         memory_limit=limit if limit < _NO_LIMIT else 0,
-        processes=_number(f"{folder(container_id, 'pids')}/pids.current"),
+        processes=_number(f"{folder(container_id, pid, 'pids')}/pids.current"),
         bytes_read=device["Read"],
         bytes_written=device["Write"],
     )

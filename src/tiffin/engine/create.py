@@ -36,6 +36,22 @@ _SYSCTLS = {
     *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
     *("kernel.shmmni", "kernel.shm_rmid_forced"),
 }
+_NEED_CGROUPS = {
+    "--memory-reservation": "memory_reservation",
+    "--cpu-shares": "cpu_shares",
+    "--cpu-period": "cpu_period",
+    "--cpu-quota": "cpu_quota",
+    "--cpuset-cpus": "cpuset_cpus",
+    "--cpuset-mems": "cpuset_mems",
+    "--cgroup-parent": "cgroup_parent",
+    "--blkio-weight": "blkio_weight",
+    "--blkio-weight-device": "blkio_weight_device",
+    "--device-read-bps": "blkio_device_read_bps",
+    "--device-write-bps": "blkio_device_write_bps",
+    "--device-read-iops": "blkio_device_read_iops",
+    "--device-write-iops": "blkio_device_write_iops",
+    "--oom-kill-disable": "oom_kill_disable",
+}
 _PULLS = ("always", "missing", "never")
 
 
@@ -61,7 +77,7 @@ def create(
     check_config(config)
     if platform:
         Platform.parse(platform)
-    warnings = check_host(host, engine.settings.privilege)
+    warnings = check_host(host, engine.settings.privilege, config)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
     if platform and not Platform.parse(platform).runs(image.platform):
         raise _other_platform(config.image, image, platform)
@@ -72,7 +88,8 @@ def create(
         return made
     container_id = engine.store.containers.new_id()
     if not merged.hostname:
-        own = os.uname().nodename if host.network_mode == "host" else container_id[:12]
+        shown = "host" in {host.network_mode, host.uts_mode}
+        own = os.uname().nodename if shown else container_id[:12]
         merged = merged.replace(hostname=own)
     points = tuple(resolve_mount(engine, mount) for mount in wanted)
     record = ContainerRecord(
@@ -116,6 +133,7 @@ def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
         ("--memory", host.memory),
         ("--cpus", host.nano_cpus),
         ("--pids-limit", max(host.pids_limit, 0)),
+        *((flag, getattr(host, field)) for flag, field in _NEED_CGROUPS.items()),
     )
     for flag, value in wanted:
         if value and not privilege.cgroups:
@@ -138,9 +156,11 @@ def check_config(config: ContainerConfig) -> None:
         _check_health(config.healthcheck)
 
 
-def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
+def check_host(host: HostConfig, privilege: Privilege, config: ContainerConfig) -> list[str]:
     """Raise for limits and modes that cannot be; return what the user should be warned of."""
     warnings = limits.check(host, Machine.here())
+    if _is_unusual(host):
+        _check_unusual(host, privilege, config)
     if privilege.rung != "root":
         _check_privilege(host, privilege)
     if host.network_mode not in {"default", "none", "host"}:
@@ -161,6 +181,40 @@ def check_host(host: HostConfig, privilege: Privilege) -> list[str]:
         message = "can't create 'AutoRemove' container with restart policy"
         raise InvalidArgument(message)
     return warnings
+
+
+def _is_unusual(host: HostConfig) -> bool:
+    """Tell whether the container has what few have: modes, device rules, devices by name."""
+    return bool(
+        host.ipc_mode
+        or host.pid_mode
+        or host.uts_mode
+        or host.userns_mode
+        or host.cgroupns_mode
+        or host.cgroup_parent
+        or host.isolation
+        or host.device_cgroup_rules
+        or host.device_requests
+        or host.on_unhealthy
+    )
+
+
+def _check_unusual(host: HostConfig, privilege: Privilege, config: ContainerConfig) -> None:
+    from tiffin.engine import sharing
+
+    sharing.check(config, host, privilege)
+    for rule in host.device_cgroup_rules:
+        devices.check_rule(rule)
+    if host.device_cgroup_rules and not privilege.cgroups:
+        message = "--device-cgroup-rule needs cgroups, which this user cannot write"
+        raise Unsupported(message, hint="a --device is the user's own to use already")
+    if host.device_requests:
+        from tiffin.runtime import cdi
+
+        cdi.edits(host.device_requests)
+    if host.on_unhealthy not in {"", "none", "restart", "kill"}:
+        message = f"invalid --on-unhealthy: {host.on_unhealthy}"
+        raise InvalidArgument(message, hint="use one of none, restart, kill")
 
 
 def check_restart(policy: RestartPolicy) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
+from tiffin.errors import NotFound
+from tiffin.runtime.specgen import cgroup_path
 from tiffin.spec import jsontext
 from tiffin.store import atomic
 from tiffin.store.containers import KEEPER_LOST
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _CGROUPS = "/sys/fs/cgroup"
+_PATIENCE = 10.0
+"""Seconds that what was killed may take to be gone."""
 
 
 def settle(engine: Engine, container_id: str) -> bool:
@@ -34,11 +39,19 @@ def settle(engine: Engine, container_id: str) -> bool:
         return False  # its keeper is just starting or leaving
     _kill(facts)
     atomic.delete_tree(f"{store.layout.runtime_root}/{container_id}")
-    remove_cgroups(container_id)
+    remove_cgroups(container_id, _parent(engine, container_id))
     final = {**facts, **state.to_json()}
     atomic.write_file(f"{store.layout.container(container_id)}/state", jsontext.dumps_bytes(final))
     atomic.remove_tree(live)  # its keeper may be doing the same
     return state.error == KEEPER_LOST
+
+
+def _parent(engine: Engine, container_id: str) -> str:
+    """Return the cgroup parent that a container was given."""
+    try:
+        return engine.store.containers.get(container_id).host.cgroup_parent
+    except NotFound:
+        return ""
 
 
 def _facts(path: str) -> dict[str, Any] | None:
@@ -72,14 +85,43 @@ def _kill(facts: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def remove_cgroups(container_id: str) -> None:
-    """Remove a dead container's cgroups in every hierarchy; what is not empty stays."""
-    for folder, folders, _files in os.walk(_CGROUPS):
-        depth = folder[len(_CGROUPS) :].count("/")
-        if container_id in folders:
-            _remove_tree(f"{folder}/{container_id}")
-        if depth >= 3:
-            folders.clear()
+def remove_cgroups(container_id: str, parent: str = "") -> None:
+    """Remove a dead container's cgroups in every hierarchy, ending whoever is left in them."""
+    own = cgroup_path(container_id, parent)
+    try:
+        trees = os.listdir(_CGROUPS)
+    except FileNotFoundError:
+        return
+    for tree in ("", *(f"/{name}" for name in trees)):
+        path = f"{_CGROUPS}{tree}{own}"
+        if os.path.isdir(path):
+            _empty(path)
+            _remove_tree(path)
+
+
+def _empty(path: str) -> None:
+    """Kill what runs in a cgroup without a pid namespace of its own, until nothing does."""
+    deadline = time.monotonic() + _PATIENCE
+    while pids := _members(path):
+        for pid in pids:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            return  # it hangs in the kernel
+        time.sleep(0.001)
+
+
+def _members(path: str) -> list[int]:
+    found = []
+    for folder, _folders, _files in os.walk(path):
+        try:
+            with open(f"{folder}/cgroup.procs", "rb") as stream:
+                found += [int(word) for word in stream.read().split()]
+        except OSError:
+            continue  # it has just been removed
+    return found
 
 
 def _remove_tree(path: str) -> None:

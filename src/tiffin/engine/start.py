@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
@@ -9,12 +10,16 @@ from tiffin.engine.bundle import start_request, supervision
 from tiffin.engine.views import event_attributes
 from tiffin.errors import NotModified, StartFailed
 from tiffin.keeper import client, frames
+from tiffin.runtime.specgen import ALONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tiffin.engine.engine import Engine
     from tiffin.keeper.client import Connection
     from tiffin.keeper.request import StartRequest
+    from tiffin.runtime.specgen import Shared
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
 
@@ -34,15 +39,31 @@ def start(
             with store.containers.keeper_lock(record.id):  # its last keeper is still leaving
                 lost.settle(engine, record.id)
         bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
-        request = start_request(engine, record, attach=bits, size=size)
-        if attach:
-            store.events.append("container", "attach", record.id, event_attributes(record))
-        return launch(engine, request.replace(**supervision(store, record)))
+        shared, joined, held = _joined(engine, record)
+        try:
+            request = start_request(engine, record, attach=bits, size=size, shared=shared)
+            if attach:
+                store.events.append("container", "attach", record.id, event_attributes(record))
+            told = supervision(store, record)
+            return launch(engine, request.replace(joined=joined, **told), descriptors=held)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
 
 
-def launch(engine: Engine, request: StartRequest) -> Connection:
+def _joined(engine: Engine, record: ContainerRecord) -> tuple[Shared, tuple[str, ...], list[int]]:
+    """Return what the container joins of another, see `sharing.of_others`."""
+    host = record.host
+    if ":" not in host.ipc_mode + host.pid_mode:
+        return ALONE, (), []
+    from tiffin.engine import sharing  # few containers share something
+
+    return sharing.of_others(engine, host, engine.store.layout.live(record.id))
+
+
+def launch(engine: Engine, request: StartRequest, *, descriptors: Sequence[int] = ()) -> Connection:
     """Hand a request to a fresh keeper and wait until the process is up; raises StartFailed if it is not."""
-    connection = client.start(engine.keepers.take(), request)
+    connection = client.start(engine.keepers.take(), request, descriptors=descriptors)
     frame = connection.recv()
     if frame is not None and frame.kind == frames.STARTED:
         return connection

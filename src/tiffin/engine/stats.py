@@ -60,7 +60,7 @@ def _look(
         views = list(engine.containers.list(all=every))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for view in views:
-        usage = cgroups.usage(view.id) if view.state.pid else cgroups.Usage()
+        usage = cgroups.usage(view.id, view.state.pid) if view.state.pid else cgroups.Usage()
         then = before.get(view.id)
         busy = 100.0 * (usage.cpu - then[0]) / (time.monotonic_ns() - then[1]) if then else 0.0
         received, sent = _network(view.state.pid)

@@ -39,7 +39,7 @@ def top(engine: Engine, record: ContainerRecord, arguments: Sequence[str]) -> Ta
     if done.returncode:
         said = " ".join(done.stderr.split())
         raise InvalidArgument(f"Error running ps: exit status {done.returncode}: {said}")
-    return parse(done.stdout, processes(record.id))
+    return parse(done.stdout, processes(record.id, state.pid))
 
 
 def parse(text: str, pids: set[int]) -> Table:

@@ -24,7 +24,7 @@ def update(engine: Engine, record: ContainerRecord, changes: dict[str, Any]) -> 
     those, and InvalidArgument for what cannot be.
     """
     host = record.host.replace(**changes)
-    warnings = check_host(host, engine.settings.privilege)
+    warnings = check_host(host, engine.settings.privilege, record.config)
     store = engine.store
     with store.containers.lock(record.id):
         if store.containers.state(record.id).running:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
-import errno
 import os
 import time
 
@@ -11,6 +9,7 @@ from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import cgroup, frames, kernel
 from tiffin.keeper.execs import Execs
 from tiffin.keeper.facts import Facts
+from tiffin.keeper.listener import Listener
 from tiffin.keeper.log import JsonLog
 from tiffin.keeper.loop import READ, Loop
 from tiffin.keeper.peer import Peer
@@ -22,17 +21,18 @@ from tiffin.store import atomic, journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import _socket
+    from collections.abc import Callable, Sequence
 
     from tiffin.keeper.execs import Hooks
     from tiffin.keeper.health import Health
+    from tiffin.keeper.remedy import Remedy
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.restart import Policy
 
 _ACKNOWLEDGE_SECONDS = 10
 """How long a client that was told of the end may take to say that it cleans up."""
 
-_CONNECTIONS = 128
 _FREEZING = {"pause": ("paused", "pause"), "resume": ("running", "unpause")}
 _KILL = 9
 
@@ -55,7 +55,7 @@ class Container:
         self._clean = False
         self._recorded = True
         self._mounted = False
-        self._listener: _socket.socket | None = None
+        self._joined: list[str] = []
         self._dispatch: dict[str, Callable[[Peer, bytes], None]] = {
             frames.ATTACH: self._attach,
             frames.WAIT: self._wait,
@@ -74,9 +74,11 @@ class Container:
             self._lock.__enter__()
         os.makedirs(request.live, 0o700, exist_ok=True)
         self._folder = os.open(request.live, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._listener = Listener(self._loop, request.live, self._folder, self._peer)
         self._facts = Facts(request.live, request.state_path)
         self._policy: Policy | None = None
         self._health: Health | None = None
+        self._remedy: Remedy | None = None
         self._stay = False
         """The user has ended it: it is not started again."""
         self._asked: set[int] = set()
@@ -93,10 +95,17 @@ class Container:
 
     # --- start ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Mount, call the runtime, and open log and socket while it works; raise OSError."""
+    def start(self, held: Sequence[int] = ()) -> None:
+        """Mount, call the runtime, and open log and socket while it works; raise OSError.
+
+        `held` begins with the descriptors of what is joined of another container.
+        """
         request = self._request
         try:
+            if request.joined:
+                from tiffin.keeper import joining  # few containers share something
+
+                self._joined = joining.join(request.live, request.joined, held)
             if request.target:
                 kernel.mount_overlay(request.base, request.target, request.overlay)
                 self._mounted = True
@@ -109,7 +118,7 @@ class Container:
                     attributes=request.log_attributes,
                 )
             self._facts.prepare()
-            self._listen()
+            self._listener.open()
         except OSError:
             self._main.abandon()
             self._clear()
@@ -143,34 +152,6 @@ class Container:
     def run(self) -> None:
         """Serve until the container has ended and everything about it is done."""
         self._loop.run()
-
-    def _listen(self) -> None:
-        """Make the socket; bound through /proc/self/fd, for paths longer than 108 bytes."""
-        self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        path = f"/proc/self/fd/{self._folder}/{frames.SOCKET}"
-        atomic.remove_file(f"{self._request.live}/{frames.SOCKET}")  # of a keeper that was killed
-        self._listener.bind(path)
-        self._listener.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
-        self._listener.listen(_CONNECTIONS)
-        self._hear()
-
-    def _connected(self, _events: int) -> None:
-        if not self._listener:
-            return
-        # Without a free number for it the loop would spin: listen again when a peer has gone.
-        self._loop.forget(self._listener.fileno())
-        try:
-            descriptor, _address = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - the C module's
-        except OSError as error:
-            if error.errno not in {errno.EMFILE, errno.ENFILE}:
-                self._hear()
-            return
-        self._peer(_socket.socket(fileno=descriptor))
-        self._hear()
-
-    def _hear(self) -> None:
-        if self._listener:
-            self._loop.watch(self._listener.fileno(), READ, self._connected)
 
     def _peer(self, sock: _socket.socket) -> Peer:
         peer = Peer(self._loop, sock, self._serve, self._gone)
@@ -294,12 +275,12 @@ class Container:
 
     def _again(self, code: int) -> float | None:
         """Return how long to wait before the process is started again; None if it is not."""
-        ended_by_user = (
-            self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}
-        )
-        if not self._policy or ended_by_user:
-            return None
-        return self._policy.again(code, time.monotonic() - self._began)
+        renewed = self._remedy.ended() if self._remedy else None
+        if self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}:
+            return None  # the user has ended it
+        if renewed is not None:
+            return renewed
+        return self._policy.again(code, time.monotonic() - self._began) if self._policy else None
 
     def _start_again(self, pause: float) -> None:
         """Tell of the end whoever waits for it, forget the process in the runtime, and wait."""
@@ -350,6 +331,15 @@ class Container:
         self._state = self._state.replace(health=word)
         _try(self._facts.running, self._state)
         self._announce(f"health_status: {word}")
+        if word == "unhealthy" and self._request.on_unhealthy not in {"", "none"}:
+            self._treat()
+
+    def _treat(self) -> None:
+        if not self._remedy:
+            from tiffin.keeper.remedy import Remedy  # few containers have one
+
+            self._remedy = Remedy(self._loop, self._request, lambda number: _try(self._main.kill, number))
+        self._remedy.treat()
 
     def _announce(self, action: str, **more: str) -> None:
         request = self._request
@@ -389,10 +379,7 @@ class Container:
     def _clear(self) -> None:
         """Undo the start, as far as it came; nothing in here may stop the rest."""
         request = self._request
-        if self._listener:
-            self._loop.forget(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
+        self._listener.close()
         self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
         self._main.drain()
         if self._main.log:
@@ -401,6 +388,8 @@ class Container:
         if self._mounted:
             self._mounted = False
             _try(kernel.unmount, request.target)
+        for path in self._joined:
+            _try(kernel.unmount, path)
         if self._recorded:
             _try(atomic.remove_tree, request.live)
         if self._lock:
@@ -468,7 +457,7 @@ class Container:
             peer.process.detach(peer)
         if self._orphaned:
             _try(self._main.kill, _KILL)
-        self._hear()
+        self._listener.hear()
         self._settle()
 
     def _attach(self, peer: Peer, data: bytes) -> None:

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NEW_MOUNT_NAMESPACE, _NEW_USER_NAMESPACE = 0x00020000, 0x10000000
-_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _SLAVE = 0x1, 0x20, 0x1000, 0x4000, 0x80000
+_READ_ONLY, _REMOUNT, BIND, _RECURSIVE, _SLAVE = 0x1, 0x20, 0x1000, 0x4000, 0x80000
 _DETACH = 2
 _SET_CHILD_SUBREAPER = 36
 _SET_NAME = 15
+_OPEN_TREE, _MOVE_MOUNT = 428, 429  # numbers of system calls, the same everywhere
+_HERE = -100  # AT_FDCWD
+_CLONE, _FROM_DESCRIPTOR = 0x1, 0x4
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 _libc: Any = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +54,24 @@ def own_mounts() -> None:
     mount("none", "/", "", _RECURSIVE | _SLAVE, "")
 
 
+def enter_mounts(descriptor: int) -> None:
+    """Enter another mount namespace."""
+    _check(_libc.setns(descriptor, _NEW_MOUNT_NAMESPACE), "setns")
+
+
+def copy_mount(path: str) -> int:
+    """Return a descriptor of a mount like the one at a path, which stands nowhere yet."""
+    copy: int = _libc.syscall(_OPEN_TREE, _HERE, os.fsencode(path), _CLONE | os.O_CLOEXEC)
+    _check(copy < 0, path)
+    return copy
+
+
+def attach_mount(copy: int, target: str) -> None:
+    """Put such a mount at a path."""
+    found = _libc.syscall(_MOVE_MOUNT, copy, b"", _HERE, os.fsencode(target), _FROM_DESCRIPTOR)
+    _check(found, target)
+
+
 def hide_unified_cgroups() -> None:
     """Take away the v2 tree of a hybrid host if it holds a controller: crun refuses such a host.
 
@@ -74,8 +95,8 @@ def bind_read_only(path: str) -> None:
     It only saves time: where it is not allowed (a user namespace), they copy.
     """
     try:
-        mount(path, path, "", _BIND, "")
-        mount("", path, "", _BIND | _REMOUNT | _READ_ONLY, "")
+        mount(path, path, "", BIND, "")
+        mount("", path, "", BIND | _REMOUNT | _READ_ONLY, "")
     except OSError:
         return
 

@@ -159,7 +159,7 @@ def _see_through(sock: _socket.socket, request: StartRequest, held: list[int], r
         if request.runtime[0] != ready:
             kernel.bind_read_only(request.runtime[0])
         container = Container(request, sock)
-        container.start()
+        container.start(held)
     except (OSError, TiffinError) as error:
         text = error.message if isinstance(error, TiffinError) else f"{error.filename}: {error.strerror}"
         _fail(sock, text)

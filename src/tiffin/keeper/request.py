@@ -50,6 +50,9 @@ class StartRequest(Value):
     health_path: str = ""  # where the last results of the probes are kept
     events: str = ""  # the log of events; "" tells nobody
     attributes: tuple[tuple[str, str], ...] = ()  # what every event says of the container
+    joined: tuple[str, ...] = ()  # what the first descriptors are of another container, see keeper.joining
+    on_unhealthy: str = ""  # restart or kill; "" and none do nothing
+    stop_timeout: int = 10  # seconds from the stop signal to the kill, where an unhealthy one is restarted
     discard: tuple[str, ...] = ()  # folders removed at the end, when acknowledged (or bound, and alone)
 
     def pack(self) -> bytes:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from tiffin.spec.container import Device
+    from tiffin.spec.container import Device, HostConfig
 
 # zero, null, urandom, random, tty, console; the runtime adds pts and ptmx, and lets nodes be made.
 _ALLOWED = ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))
@@ -29,6 +29,44 @@ ALL_RULES: list[dict[str, Any]] = [{"allow": True, "access": "rwm"}]
 
 # Mounts of their own in a container, and links into them.
 _SKIPPED = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx"}
+
+
+def rules(host: HostConfig) -> list[dict[str, Any]]:
+    """Return what the cgroup allows: docker's few, and the user's own rules (`c 1:3 rwm`)."""
+    return [*RULES, *map(_rule, host.device_cgroup_rules)] if host.device_cgroup_rules else RULES
+
+
+def check_rule(text: str) -> None:
+    """Raise InvalidArgument for a rule that is not `TYPE MAJOR:MINOR ACCESS`."""
+    kind, numbers, access = (*text.split(" "), "", "", "")[:3]
+    parts = numbers.split(":")
+    numeric = len(parts) == 2 and all(part == "*" or (part.isascii() and part.isdigit()) for part in parts)
+    plain = kind in {"a", "b", "c"} and 1 <= len(access) <= 3 and set(access) <= set("rwm")
+    if text.count(" ") != 2 or not numeric or not plain:
+        raise InvalidArgument(f"invalid device cgroup format '{text}'", hint="for example 'c 10:200 rwm'")
+
+
+def _rule(text: str) -> dict[str, Any]:
+    kind, numbers, access = text.split(" ")
+    numbered = zip(("major", "minor"), numbers.split(":"), strict=True)
+    return {
+        "allow": True,
+        "type": kind,
+        "access": access,
+        **{name: int(value) for name, value in numbered if value != "*"},
+    }
+
+
+def block_number(path: str) -> tuple[int, int]:
+    """Return (major, minor) of a block device of the host; raises InvalidArgument."""
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        message = f"failed to stat device {path}: {(error.strerror or '').lower()}"
+        raise InvalidArgument(message) from error
+    if not stat.S_ISBLK(info.st_mode):
+        raise InvalidArgument(f"{path}: not a block device", hint="name one, for example /dev/sda")
+    return os.major(info.st_rdev), os.minor(info.st_rdev)
 
 
 def given(wanted: Sequence[Device]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiffin.errors import InvalidArgument
+from tiffin.runtime import devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,31 @@ _PERIOD = 100_000
 """Microseconds over which the share of the cpus is counted."""
 
 _BILLION = 1_000_000_000
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 10, 1000
+_THROTTLES = {
+    "blkio_weight_device": "weightDevice",
+    "blkio_device_read_bps": "throttleReadBpsDevice",
+    "blkio_device_write_bps": "throttleWriteBpsDevice",
+    "blkio_device_read_iops": "throttleReadIOPSDevice",
+    "blkio_device_write_iops": "throttleWriteIOPSDevice",
+}
+_KERNEL = "Your kernel does not support"
+_DROPPED = {
+    "blkio_weight": f"{_KERNEL} Block I/O weight or the cgroup is not mounted. Weight discarded.",
+    "blkio_weight_device": (
+        f"{_KERNEL} Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
+    ),
+    **{
+        f"blkio_device_{way}_{unit}": (
+            f"{_KERNEL} {words} {way} limit or the cgroup is not mounted. "
+            f"Block I/O {unit.upper().replace('OPS', 'Ops')} {way} limit discarded."
+        )
+        for way in ("read", "write")
+        for unit, words in (("bps", "BPS Block I/O"), ("iops", "IOPS Block"))
+    },
+    "oom_kill_disable": f"{_KERNEL} OomKillDisable. OomKillDisable discarded.",
+}
+"""What docker says of limits that this kernel has not; see `Machine.limited`."""
 
 
 def check(host: HostConfig, machine: Machine) -> list[str]:
@@ -41,6 +67,37 @@ def check(host: HostConfig, machine: Machine) -> list[str]:
         message = f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
         raise InvalidArgument(message)
     _check_cpu(host, machine)
+    return warnings + _check_rare(host, machine)
+
+
+def _check_rare(host: HostConfig, machine: Machine) -> list[str]:
+    """Check what not every kernel has; docker drops that with a warning, and so do we."""
+    warnings = [text for name, text in _DROPPED.items() if getattr(host, name) and not machine.limited(name)]
+    if host.memory_swappiness is not None and not machine.limited("memory_swappiness"):
+        warnings.append(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
+            "Memory swappiness discarded."
+        )
+    if host.memory_swappiness is not None and not 0 <= host.memory_swappiness <= 100:
+        value = host.memory_swappiness
+        raise InvalidArgument(f"Invalid value: {value}, valid memory swappiness range is 0-100")
+    if host.oom_kill_disable and not host.memory:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the "
+            "system running out of resources."
+        )
+    if host.blkio_weight and not _LEAST_WEIGHT <= host.blkio_weight <= _LARGEST_WEIGHT:
+        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
+    for name in _THROTTLES:
+        for rate in getattr(host, name):
+            devices.block_number(rate.path)
+    if (host.cpu_realtime_period or host.cpu_realtime_runtime) and not machine.limited("cpu_realtime"):
+        raise InvalidArgument(
+            "Your kernel does not support CPU real-time scheduler",
+            hint="it needs cgroup v1 and CONFIG_RT_GROUP_SCHED",
+        )
+    if host.cpu_realtime_runtime > (host.cpu_realtime_period or 1_000_000):
+        raise InvalidArgument("cpu real-time runtime cannot be higher than cpu real-time period")
     return warnings
 
 
@@ -86,22 +143,20 @@ def _cpuset(text: str, what: str) -> set[int]:
 def resources(host: HostConfig, machine: Machine) -> dict[str, Any]:
     """Return `linux.resources` without its device rules."""
     found: dict[str, Any] = {}
-    memory: dict[str, int] = {}
-    if host.memory > 0:
-        memory["limit"] = host.memory
-        if machine.swap_limit:
-            # Not said: as much swap as memory (docker's default).
-            memory["swap"] = host.memory_swap or host.memory * 2
-    if host.memory_reservation > 0:
-        memory["reservation"] = host.memory_reservation
+    memory = _memory(host, machine)
     if memory:
         found["memory"] = memory
+    block = _block_io(host, machine)
+    if block:
+        found["blockIO"] = block
     cpu: dict[str, Any] = {
         "shares": host.cpu_shares,
         "period": host.cpu_period,
         "quota": host.cpu_quota,
         "cpus": host.cpuset_cpus,
         "mems": host.cpuset_mems,
+        "realtimePeriod": host.cpu_realtime_period,
+        "realtimeRuntime": host.cpu_realtime_runtime,
     }
     if host.nano_cpus > 0:
         cpu |= {"period": _PERIOD, "quota": host.nano_cpus * _PERIOD // _BILLION}
@@ -110,6 +165,36 @@ def resources(host: HostConfig, machine: Machine) -> dict[str, Any]:
         found["cpu"] = cpu
     if host.pids_limit > 0:
         found["pids"] = {"limit": host.pids_limit}
+    return found
+
+
+def _memory(host: HostConfig, machine: Machine) -> dict[str, Any]:
+    memory: dict[str, Any] = {}
+    if host.memory > 0:
+        memory["limit"] = host.memory
+        if machine.swap_limit:
+            # Not said: as much swap as memory (docker's default).
+            memory["swap"] = host.memory_swap or host.memory * 2
+    if host.memory_reservation > 0:
+        memory["reservation"] = host.memory_reservation
+    if host.memory_swappiness is not None and machine.limited("memory_swappiness"):
+        memory["swappiness"] = host.memory_swappiness
+    if host.oom_kill_disable and machine.limited("oom_kill_disable"):
+        memory["disableOOMKiller"] = True
+    return memory
+
+
+def _block_io(host: HostConfig, machine: Machine) -> dict[str, Any]:
+    """Return `linux.resources.blockIO`, as far as this kernel has it."""
+    found: dict[str, Any] = {}
+    if host.blkio_weight and machine.limited("blkio_weight"):
+        found["weight"] = host.blkio_weight
+    for name, member in _THROTTLES.items():
+        rates = getattr(host, name)
+        if rates and machine.limited(name):
+            unit = "weight" if name == "blkio_weight_device" else "rate"
+            numbers = ((devices.block_number(rate.path), rate.rate) for rate in rates)
+            found[member] = [{"major": major, "minor": minor, unit: n} for (major, minor), n in numbers]
     return found
 
 

@@ -12,6 +12,22 @@ from tiffin.spec.value import Value
 _CGROUPS = "/sys/fs/cgroup"
 _PROFILES = "/sys/kernel/security/apparmor/profiles"
 DEFAULT_APPARMOR = "docker-default"
+_RATES = ("read_bps", "read_iops", "write_bps", "write_iops")
+_FILES: dict[int, dict[str, tuple[str, ...]]] = {
+    1: {
+        **{f"blkio_device_{rate}": (f"blkio/blkio.throttle.{rate}_device",) for rate in _RATES},
+        "blkio_weight": ("blkio/blkio.weight",),
+        "blkio_weight_device": ("blkio/blkio.weight_device",),
+        "memory_swappiness": ("memory/memory.swappiness",),
+        "oom_kill_disable": ("memory/memory.oom_control",),
+        "cpu_realtime": ("cpu/cpu.rt_runtime_us",),
+    },
+    2: {
+        **{f"blkio_device_{rate}": ("io.stat",) for rate in _RATES},
+        "blkio_weight": ("io.cost.qos",),
+    },
+}
+"""Files of the cgroup tree's root whose presence says that a limit is there."""
 
 
 class Machine(Value):
@@ -23,6 +39,7 @@ class Machine(Value):
     capabilities: tuple[str, ...]
     cgroup_version: int
     swap_limit: bool  # whether memory and swap can be limited together
+    limits: tuple[str, ...] | None = None  # the rarer ones, see `limited`; None: look when asked
     apparmor: str = ""  # docker's default profile, where it is loaded
 
     @staticmethod
@@ -38,6 +55,12 @@ class Machine(Value):
             swap_limit=unified or os.path.exists(f"{_CGROUPS}/memory/memory.memsw.limit_in_bytes"),
             apparmor=_apparmor(),
         )
+
+    def limited(self, name: str) -> bool:
+        """Tell whether this kernel has one of the rarer limits, by its name in HostConfig."""
+        if self.limits is not None:
+            return name in self.limits
+        return any(os.path.exists(f"{_CGROUPS}/{file}") for file in _FILES[self.cgroup_version].get(name, ()))
 
 
 def kernel_version(release: str) -> tuple[int, int]:

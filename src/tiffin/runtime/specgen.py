@@ -68,6 +68,16 @@ class Tmpfs(Value):
     options: tuple[str, ...] = ()
 
 
+class Shared(Value):
+    """What is joined of another container: namespaces as (kind, path), and its /dev/shm."""
+
+    namespaces: tuple[tuple[str, str], ...] = ()
+    shm: str = ""
+
+
+ALONE = Shared()
+
+
 class Network(Value):
     """`namespace` is a path to join, "" a new one; with `host` there is none and nothing is set in it."""
 
@@ -90,6 +100,7 @@ def generate(  # the parts of one document
     filter: seccomp.Filter,
     granted: Sequence[str],
     network: Network,
+    shared: Shared = ALONE,
     privilege: Privilege = ROOT,
     args: Sequence[str] = (),
     env: Sequence[str] | None = None,
@@ -119,12 +130,11 @@ def generate(  # the parts of one document
         "process": process,
         "root": {"path": rootfs, "readonly": host.readonly_rootfs},
         "hostname": hostname,
-        "mounts": _mounts(host, mounts, files, init, machine, privilege=privilege),
-        "linux": _linux(host, container_id, machine, security, network, privilege=privilege),
+        "mounts": _mounts(host, mounts, files, init, machine, shm=shared.shm, privilege=privilege),
+        "linux": _linux(host, container_id, machine, security, network, shared=shared, privilege=privilege),
     }
     _burden(process, host)
-    if config.domainname:
-        spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
+    _name(spec, config, host)
     propagation = {m.propagation.removeprefix("r") for m in mounts if isinstance(m, Bind)}
     if "shared" in propagation or "slave" in propagation:
         spec["linux"]["rootfsPropagation"] = "shared" if "shared" in propagation else "slave"
@@ -134,6 +144,14 @@ def generate(  # the parts of one document
     if annotations:
         spec["annotations"] = annotations
     return spec
+
+
+def _name(spec: dict[str, Any], config: ContainerConfig, host: HostConfig) -> None:
+    """Give the domain's name beside the host's; with the host's UTS namespace there is neither to give."""
+    if host.uts_mode == "host":
+        del spec["hostname"]
+    elif config.domainname:
+        spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
 
 
 def _annotations(host: HostConfig, filter: seccomp.Filter) -> dict[str, str]:
@@ -236,6 +254,7 @@ def _mounts(
     init: str,
     machine: Machine,
     *,
+    shm: str,
     privilege: Privilege,
 ) -> list[dict[str, Any]]:
     """Return all mounts, those above before those below them."""
@@ -256,6 +275,8 @@ def _mounts(
         _mount("/dev/mqueue", "mqueue", "mqueue", *safe),
         _mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", f"size={host.shm_size}"),  # noqa: S108 - in there
     ]
+    if host.ipc_mode not in {"", "private", "shareable"}:
+        system = _shared_memory(system, host.ipc_mode, shm)
     if not privilege.cgroups and machine.cgroup_version == 1:
         system = [m for m in system if m["type"] != "cgroup"]  # it would show all trees of the host
     wanted = [_bind(m, machine) if isinstance(m, Bind) else _tmpfs(m) for m in mounts]
@@ -272,6 +293,19 @@ def _mounts(
         wanted.append(_mount(INIT, "bind", init, "bind", "ro", "rprivate"))
     wanted.sort(key=lambda m: str(m["destination"]).count("/"))
     return [m for m in system if m["destination"] not in targets] + wanted
+
+
+def _shared_memory(system: list[dict[str, Any]], mode: str, shm: str) -> list[dict[str, Any]]:
+    """Return docker's own mounts with what an IPC mode makes of /dev/shm and the message queues."""
+    system = [m for m in system if m["destination"] != "/dev/shm"]  # noqa: S108 - in there
+    if mode == "none":
+        return system
+    options = ("rbind", "rprivate", "nosuid", "noexec", "nodev")
+    if mode == "host":
+        system = [m for m in system if m["destination"] != "/dev/mqueue"]
+        if os.path.isdir("/dev/mqueue"):
+            system.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", *options))
+    return [*system, _mount("/dev/shm", "bind", shm or "/dev/shm", *options)]  # noqa: S108 - in there
 
 
 def _bind(mount: Bind, machine: Machine) -> dict[str, Any]:
@@ -303,22 +337,16 @@ def _linux(
     security: Security,
     network: Network,
     *,
+    shared: Shared,
     privilege: Privilege,
 ) -> dict[str, Any]:
-    namespaces: list[dict[str, str]] = [{"type": name} for name in ("mount", "uts", "pid", "ipc")]
-    if machine.cgroup_version == 2 and not host.privileged:
-        namespaces.append({"type": "cgroup"})
-    if not network.host:
-        namespaces.append(
-            {"type": "network", "path": network.namespace} if network.namespace else {"type": "network"}
-        )
     linux: dict[str, Any] = {
-        "namespaces": namespaces,
-        "cgroupsPath": cgroup_path(container_id),
+        "namespaces": _namespaces(host, machine, network, shared),
+        "cgroupsPath": cgroup_path(container_id, host.cgroup_parent),
         "sysctl": ({} if network.host else dict(_SYSCTLS)) | dict(host.sysctls),
         "resources": limits.resources(host, machine),
     }
-    linux["resources"]["devices"] = devices.ALL_RULES if host.privileged else devices.RULES
+    linux["resources"]["devices"] = devices.ALL_RULES if host.privileged else devices.rules(host)
     if not privilege.cgroups:
         del linux["cgroupsPath"], linux["resources"]
     if privilege.uid_map and linux["sysctl"]:
@@ -329,18 +357,50 @@ def _linux(
     if host.devices:
         linux["devices"], rules = devices.given(host.devices)
         if privilege.cgroups:
-            linux["resources"]["devices"] = [*devices.RULES, *rules]
-    if not security.system_paths:
-        linux["maskedPaths"] = [*_MASKED, *_throttles()]
-        # The runtimes leave the small file system that holds v1's trees writable.
-        trees = (_CGROUPS,) if machine.cgroup_version == 1 and privilege.cgroups else ()
-        linux["readonlyPaths"] = [*_READ_ONLY, *trees]
+            linux["resources"]["devices"] = [*linux["resources"]["devices"], *rules]
+    masked, read_only = system_paths(host, security)
+    linux["maskedPaths"] = list(masked)
+    # The runtimes leave the small file system that holds v1's trees writable.
+    trees = (_CGROUPS,) if read_only and machine.cgroup_version == 1 and privilege.cgroups else ()
+    linux["readonlyPaths"] = [*read_only, *trees]
     return linux
 
 
-def cgroup_path(container_id: str) -> str:
+def system_paths(host: HostConfig, security: Security) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what of /proc and /sys is hidden, and what is read-only."""
+    if host.privileged or security.system_paths:
+        return (), ()
+    masked = (*_MASKED, *_throttles()) if host.masked_paths is None else host.masked_paths
+    return masked, _READ_ONLY if host.readonly_paths is None else host.readonly_paths
+
+
+def _namespaces(host: HostConfig, machine: Machine, network: Network, shared: Shared) -> list[dict[str, str]]:
+    """Return the namespaces of a container: its own, or another's that it joins; the host's are left out."""
+    modes = (("mount", ""), ("uts", host.uts_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode))
+    joined = dict(shared.namespaces)
+    found = [
+        {"type": kind, "path": joined[kind]} if kind in joined else {"type": kind}
+        for kind, mode in modes
+        if mode != "host"
+    ]
+    if cgroup_namespace(host, machine) == "private":
+        found.append({"type": "cgroup"})
+    if not network.host:
+        found.append(
+            {"type": "network", "path": network.namespace} if network.namespace else {"type": "network"}
+        )
+    return found
+
+
+def cgroup_namespace(host: HostConfig, machine: Machine) -> str:
+    """Return the mode that is meant: private on v2 by default, but for privileged containers."""
+    own = machine.cgroup_version == 2 and not host.privileged
+    return host.cgroupns_mode or ("private" if own else "host")
+
+
+def cgroup_path(container_id: str, parent: str = "") -> str:
     """Return where a container's cgroup lies, below the root of each tree."""
-    return f"/tiffin/{container_id}"
+    return f"/{parent.strip('/') or 'tiffin'}/{container_id}"
 
 
 def _throttles() -> list[str]:

@@ -240,6 +240,44 @@ class Device(Value):
         }
 
 
+class Rate(Value):
+    """A limit on one block device of the host: bytes or operations a second, or a weight."""
+
+    path: str
+    rate: int
+
+
+class DeviceRequest(Value):
+    """Devices that a driver chooses. `cdi` takes names (`vendor.com/class=name`), "" means gpus."""
+
+    driver: str = ""
+    count: int = 0  # -1 is all
+    device_ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str] = EMPTY
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> DeviceRequest:
+        """Read the API's `DeviceRequest`."""
+        return DeviceRequest(
+            driver=str(value.get("Driver") or ""),
+            count=number(value.get("Count")),
+            device_ids=strings(value.get("DeviceIDs")),
+            capabilities=tuple(map(strings, a_list(value.get("Capabilities")))),
+            options=mapping(value.get("Options")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {
+            "Driver": self.driver,
+            "Count": self.count,
+            "DeviceIDs": list(self.device_ids) or None,
+            "Capabilities": [list(one) for one in self.capabilities] or None,
+            "Options": dict(self.options),
+        }
+
+
 class LogConfig(Value):
     """Which log driver, with which options."""
 
@@ -247,11 +285,35 @@ class LogConfig(Value):
     config: Mapping[str, str] = EMPTY
 
 
+_TEXTS = {
+    "ipc_mode": "IpcMode",
+    "pid_mode": "PidMode",
+    "uts_mode": "UTSMode",
+    "userns_mode": "UsernsMode",
+    "cgroupns_mode": "CgroupnsMode",
+    "cgroup_parent": "CgroupParent",
+    "isolation": "Isolation",
+}
+_COUNTS = {
+    "blkio_weight": "BlkioWeight",
+    "cpu_realtime_period": "CpuRealtimePeriod",
+    "cpu_realtime_runtime": "CpuRealtimeRuntime",
+}
+_RATES = {
+    "blkio_weight_device": ("BlkioWeightDevice", "Weight"),
+    "blkio_device_read_bps": ("BlkioDeviceReadBps", "Rate"),
+    "blkio_device_write_bps": ("BlkioDeviceWriteBps", "Rate"),
+    "blkio_device_read_iops": ("BlkioDeviceReadIOps", "Rate"),
+    "blkio_device_write_iops": ("BlkioDeviceWriteIOps", "Rate"),
+}
+
+
 class HostConfig(Value):
     """What ties a container to this host. Bytes for sizes, billionths of a cpu for `nano_cpus`.
 
     `pids_limit` and `memory_swap`: -1 is unlimited, 0 not set. `binds` are docker's `-v` strings as
-    given; `mounts` are `--mount`. `tmpfs` maps a path to its option string.
+    given; `mounts` are `--mount`. `tmpfs` maps a path to its option string. A mode that is "" and paths
+    that are None are docker's default. `on_unhealthy` (none, restart, kill) is tiffin's own.
     """
 
     binds: tuple[str, ...] = ()
@@ -290,6 +352,28 @@ class HostConfig(Value):
     runtime: str = ""
     security_opt: tuple[str, ...] = ()
     container_id_file: str = ""
+    ipc_mode: str = ""
+    pid_mode: str = ""
+    uts_mode: str = ""
+    userns_mode: str = ""
+    cgroupns_mode: str = ""
+    cgroup_parent: str = ""
+    isolation: str = ""
+    blkio_weight: int = 0
+    blkio_weight_device: tuple[Rate, ...] = ()
+    blkio_device_read_bps: tuple[Rate, ...] = ()
+    blkio_device_write_bps: tuple[Rate, ...] = ()
+    blkio_device_read_iops: tuple[Rate, ...] = ()
+    blkio_device_write_iops: tuple[Rate, ...] = ()
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
+    memory_swappiness: int | None = None
+    oom_kill_disable: bool = False
+    device_cgroup_rules: tuple[str, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
+    masked_paths: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+    on_unhealthy: str = ""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> HostConfig:
@@ -337,6 +421,16 @@ class HostConfig(Value):
             runtime=str(get("Runtime") or ""),
             security_opt=strings(get("SecurityOpt")),
             container_id_file=str(get("ContainerIDFile") or ""),
+            memory_swappiness=None if (swappiness := get("MemorySwappiness")) is None else number(swappiness),
+            oom_kill_disable=bool(get("OomKillDisable")),
+            device_cgroup_rules=strings(get("DeviceCgroupRules")),
+            device_requests=tuple(
+                DeviceRequest.from_json(an_object(r)) for r in a_list(get("DeviceRequests"))
+            ),
+            masked_paths=strings_or_none(get("MaskedPaths")),
+            readonly_paths=strings_or_none(get("ReadonlyPaths")),
+            on_unhealthy=str(get("OnUnhealthy") or ""),
+            **_rare(value),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -377,6 +471,35 @@ class HostConfig(Value):
             "Dns": list(self.dns),
             "DnsSearch": list(self.dns_search),
             "DnsOptions": list(self.dns_options),
+            "MemorySwappiness": self.memory_swappiness,
+            "OomKillDisable": self.oom_kill_disable,
+            "DeviceCgroupRules": list(self.device_cgroup_rules) or None,
+            "DeviceRequests": [r.to_json() for r in self.device_requests] or None,
+            "MaskedPaths": list_or_none(self.masked_paths),
+            "ReadonlyPaths": list_or_none(self.readonly_paths),
+            **{key: getattr(self, field) for field, key in _TEXTS.items()},
+            **{key: getattr(self, field) for field, key in _COUNTS.items()},
+            **{
+                key: [{"Path": rate.path, unit: rate.rate} for rate in getattr(self, field)]
+                for field, (key, unit) in _RATES.items()
+            },
             **({"Sysctls": dict(self.sysctls)} if self.sysctls else {}),
             **({"Annotations": dict(self.annotations)} if self.annotations else {}),
+            **({"OnUnhealthy": self.on_unhealthy} if self.on_unhealthy else {}),
         }
+
+
+def _rare(value: dict[str, Any]) -> dict[str, Any]:
+    """Read what the three tables name."""
+    get = value.get
+    found: dict[str, Any] = {field: str(get(key) or "") for field, key in _TEXTS.items()}
+    for field, key in _COUNTS.items():
+        found[field] = number(get(key))
+    for field, (key, unit) in _RATES.items():
+        found[field] = _rates(get(key), unit)
+    return found
+
+
+def _rates(value: object, unit: str) -> tuple[Rate, ...]:
+    found = map(an_object, a_list(value))
+    return tuple(Rate(path=str(rate.get("Path") or ""), rate=number(rate.get(unit))) for rate in found)
