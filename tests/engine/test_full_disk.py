@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tiffin.engine.quick import run_to_end
 from tiffin.errors import BuildFailed, StorageFull
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.store import gc
+from tiffin.store.database import RESERVE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +140,76 @@ def test_a_full_disk_refuses_and_works_again(small: Engine) -> None:
     gc.sweep(small.store)
     hello(small)
     check_sound(small)
+
+
+REMOVALS = (
+    ("rm", "stopped"),
+    ("rm", "-f", "-v", "running"),
+    ("volume", "rm", "data"),
+    ("rmi", "old:1"),
+    ("container", "prune", "-f"),
+    ("volume", "prune", "-af"),
+    ("image", "prune", "-af"),
+    ("builder", "prune", "-af"),
+    ("system", "prune", "-af", "--volumes"),
+)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+@pytest.mark.parametrize("words", REMOVALS, ids=" ".join)
+def test_what_removes_works_with_no_byte_left(tmp_path: Path, kind: str, words: tuple[str, ...]) -> None:
+    """Every command that removes does so on a full disk, also where SQLite must make its files anew."""
+    with small_disk(tmp_path, kind) as folder, make_engine(folder) as engine:
+        engine.images.build(base_context(tmp_path / "context"), tags=["base:1"])
+        for number in range(3):
+            script = f"dd if=/dev/zero of=/z{number} bs=1k count=100"
+            engine.images.build(dockerfile=f"FROM base:1\nRUN {script}\n", tags=["old:1"])
+        engine.volumes.create("data")
+        sleep = ContainerConfig(image="base:1", cmd=("sleep", "1000"))
+        for name in ("stopped", "running"):
+            made = engine.containers.create(sleep, HostConfig(), name=name)
+        engine.containers.start(made.id).close()
+        try:
+            engine.close()
+            filler = fill(engine)
+            before = len(os.listdir(engine.store.layout.layers))
+            assert _free(engine) == 0
+            settings = engine.settings
+            at = ("--root", settings.root, "--run", settings.run)
+            done = subprocess.run(
+                [sys.executable, "-m", "tiffin", *at, *words], capture_output=True, check=False, timeout=60
+            )
+            assert done.returncode == 0, done.stderr.decode()
+            os.unlink(filler)
+        finally:
+            with make_engine(folder) as again:
+                for view in again.containers.list(all=True):
+                    again.containers.remove(view.id, force=True)
+        with make_engine(folder) as again:
+            assert len(os.listdir(again.store.layout.layers)) <= before
+            again.volumes.create("more")
+            again.volumes.remove("more")
+            assert os.path.getsize(f"{again.settings.root}/reserve") == RESERVE_SIZE
+            check_sound(again)
+
+
+@contextlib.contextmanager
+def small_disk(tmp_path: Path, kind: str) -> Iterator[Path]:
+    """Mount a small file system of a kind; its folder."""
+    folder, image = tmp_path / "disk", tmp_path / "image"
+    folder.mkdir()
+    if kind == "tmpfs":
+        words = ["-t", "tmpfs", "-o", f"size={ROOM}", "tiffin-test"]
+    else:
+        with open(image, "wb") as stream:
+            stream.truncate(ROOM * 2)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+        words = ["-o", "loop", str(image)]
+    subprocess.run(["mount", *words, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_what_a_load_or_a_push_needs_room_for(small: Engine, tmp_path: Path) -> None:

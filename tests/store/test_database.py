@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.store.parts import add_image
+from tests.store.parts import add_image, mounted
 from tiffin.errors import Corrupt
 from tiffin.store import schema
+from tiffin.store.database import RESERVE_SIZE, Database
 from tiffin.store.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tiffin.settings import Settings
 
 
@@ -98,3 +103,25 @@ def test_older_schema_is_migrated_in_one_step(settings: Settings) -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.SCHEMA_VERSION))
     Store(settings).close()
     Store(settings).close()
+
+
+def test_many_removals_fit_into_the_reserve(tmp_path: Path) -> None:
+    """On a full disk the WAL begins again early: a thousand transactions need no more room than a few."""
+    with (
+        mounted("tmpfs", str(tmp_path / "disk"), f"size={8 * RESERVE_SIZE}") as disk,
+        contextlib.closing(Database(f"{disk}/state.db")) as database,
+    ):
+        with database.transaction():
+            rows = [(f"{number:09}", b"x" * 3000, number) for number in range(1000)]
+            database.execute_many("INSERT INTO memos VALUES (?, ?, ?)", rows)
+        with open(f"{disk}/filler", "wb", buffering=0) as stream, contextlib.suppress(OSError):
+            while stream.write(bytes(1 << 12)) == 1 << 12:
+                pass
+        for key, _, _ in rows:
+            with database.removing():
+                database.execute("DELETE FROM memos WHERE key=?", (key,))
+        assert database.one("SELECT count(*) FROM memos") == (0,)
+        assert not os.path.exists(f"{disk}/reserve")
+        os.unlink(f"{disk}/filler")
+        with database.removing():
+            assert os.path.getsize(f"{disk}/reserve") == RESERVE_SIZE

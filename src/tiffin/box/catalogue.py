@@ -159,11 +159,13 @@ class Catalogue:
 
     def delete_tag(self, name: str, tag: str) -> bool:
         """Forget a tag; return whether it was there."""
-        return self._database.execute("DELETE FROM box_tags WHERE repository=? AND tag=?", (name, tag)) > 0
+        with self._database.removing():
+            gone = self._database.execute("DELETE FROM box_tags WHERE repository=? AND tag=?", (name, tag))
+        return gone > 0
 
     def delete_manifest(self, name: str, digest: str) -> bool:
         """Forget a manifest and the tags that point to it; return whether it was there."""
-        with self._database.transaction():
+        with self._database.removing():
             where = (name, digest)
             gone = self._database.execute("DELETE FROM box_manifests WHERE repository=? AND digest=?", where)
             self._database.execute("DELETE FROM box_tags WHERE repository=? AND digest=?", where)
@@ -172,7 +174,7 @@ class Catalogue:
 
     def delete_blob(self, name: str, digest: str) -> bool:
         """Take a blob from a repository; return whether it had it."""
-        with self._database.transaction():
+        with self._database.removing():
             where = (name, digest)
             gone = self._database.execute("DELETE FROM box_blobs WHERE repository=? AND digest=?", where)
             self._drop_unlinked(digest)

@@ -79,7 +79,7 @@ class BuildCache:
 
         What only they kept goes with the next sweep of gc.
         """
-        with self._database.transaction():
+        with self._database.removing():
             rows = self._database.query("SELECT key FROM steps WHERE last_used<?", (unused_since,))
             self._database.execute("DELETE FROM steps WHERE last_used<?", (unused_since,))
             self._database.execute("DELETE FROM memos WHERE last_used<?", (unused_since,))
@@ -87,17 +87,20 @@ class BuildCache:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget some steps."""
-        with self._database.transaction():
+        with self._database.removing():
             self._database.execute_many("DELETE FROM steps WHERE key=?", [(key,) for key in keys])
 
     def forget_unused(self, key: str, last_used: int) -> bool:
         """Forget a step unless it was used after that moment (ns); tell whether it went."""
-        changed = self._database.execute("DELETE FROM steps WHERE key=? AND last_used<=?", (key, last_used))
-        return bool(changed)
+        with self._database.removing():
+            return bool(
+                self._database.execute("DELETE FROM steps WHERE key=? AND last_used<=?", (key, last_used))
+            )
 
     def forget_memos(self, unused_since: int) -> None:
         """Forget memos that were last written before a moment (ns); they only save time and explain."""
-        self._database.execute("DELETE FROM memos WHERE last_used<?", (unused_since,))
+        with self._database.removing():
+            self._database.execute("DELETE FROM memos WHERE last_used<?", (unused_since,))
 
     def recall(self, key: str) -> bytes | None:
         """Return a memo (for example the known digests of a context's files)."""

@@ -209,7 +209,7 @@ class Containers:
     def forget(self, container_id: str) -> None:
         """Forget a container only: somebody else removes its folder. Raises NotFound."""
         self._snapshots().claim(container_id)
-        with self._database.transaction():
+        with self._database.removing():
             self._database.execute(  # an image is in use for as long as it has containers
                 "UPDATE images SET last_used=? WHERE id=(SELECT image FROM containers WHERE id=?)",
                 (now_ns(), container_id),

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Raised together with a step in `schema.MIGRATIONS`."""
+RESERVE, RESERVE_SIZE = "reserve", 4 << 20
+"""See store.reserve. It is as long as the WAL grows before SQLite begins it again (1,000 pages)."""
 _BUSY_SECONDS = 60.0
+_SHORT_WAL = "PRAGMA wal_autocheckpoint=50"
+"""On a full disk the WAL begins again after 200 kB, not 4 MB: a long prune must fit into the reserve."""
 
 
 class Database:
@@ -48,8 +52,7 @@ class Database:
         if not os.path.exists(path):
             self._make(make)
         try:
-            self._open()
-            version = self.one("PRAGMA user_version")
+            version = self._first_look()
             if version != (SCHEMA_VERSION,):
                 self._migrate()
             self.meta = dict(self.query("SELECT key, value FROM meta"))
@@ -58,6 +61,22 @@ class Database:
             raise
         if self.meta.get("boot") != atomic.boot_id():
             self._begin_boot()
+
+    def _first_look(self) -> Row | None:
+        """Open it and return its schema version; on a full disk, which has no room to open it, make some."""
+        try:
+            self._open()
+            return self.one("PRAGMA user_version")
+        except StorageFull:
+            try:
+                given_up = atomic.remove_file(f"{os.path.dirname(self.path)}/{RESERVE}")
+            except OSError:
+                given_up = False
+            if not given_up:
+                raise
+        self.close()
+        self._open()
+        return self.one("PRAGMA user_version")
 
     def _open(self) -> None:
         try:
@@ -70,7 +89,7 @@ class Database:
 
     def _make(self, make: Callable[[], None] | None) -> None:
         """Make the file under another name and link it into place: two makers cannot meet."""
-        from tiffin.store import schema
+        from tiffin.store import reserve, schema
 
         try:
             if make:
@@ -84,6 +103,7 @@ class Database:
             finally:
                 for suffix in ("", "-wal", "-shm", "-journal"):
                     atomic.remove_file(temporary + suffix)
+            reserve.settle(f"{os.path.dirname(self.path)}/{RESERVE}")
         except OSError as error:
             raise atomic.storage_error(error, f"make {error.filename or self.path}") from error
         except _sqlite3.Error as error:
@@ -156,6 +176,17 @@ class Database:
         Writers queue for it across processes. One inside another of the same thread joins it.
         """
         return Transaction(self, durable=False)
+
+    def removing(self, *, durable: bool = False) -> Transaction:
+        """Return a transaction that removes something: it has room on a full disk, too (see `reserve`)."""
+        path = f"{os.path.dirname(self.path)}/{RESERVE}"
+        info = posix.statvfs(os.path.dirname(path))
+        if info.f_bavail * info.f_frsize < RESERVE_SIZE or not os.path.exists(path):
+            from tiffin.store import reserve  # which a removal seldom needs
+
+            if reserve.settle(path):
+                self.execute(_SHORT_WAL)
+        return Transaction(self, durable=durable)
 
     def durable(self) -> Transaction:
         """Return a transaction whose end survives a power cut (synchronous=FULL)."""

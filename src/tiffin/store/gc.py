@@ -65,7 +65,7 @@ def sweep(store: Store) -> tuple[Removable, ...]:
             oldest, dead = store.leases.living()[1], store.leases.dead()
         removed = [item for item in _scratch(store, oldest) if _remove_scratch(item)]
         known = image_blobs(store, {})
-        with store.database.transaction():
+        with store.database.removing():
             layers, blobs, _ = _unreferenced(store, known)
             for item in layers:
                 store.database.execute("DELETE FROM layers WHERE chain_id=?", (item.key,))
@@ -165,7 +165,7 @@ def _scratch(store: Store, oldest: int) -> Iterator[Removable]:
         if not atomic.owner_lives(name):
             yield Removable(kind="draft", key=name, path=path, size=atomic.tree_size(path))
     for name, path in _entries(layout.root):
-        if name.startswith("state.db.") and ".tmp" in name and not _is_fresh(path):
+        if name.startswith(("state.db.", "reserve.")) and ".tmp" in name and not _is_fresh(path):
             yield Removable(kind="download", key=name, path=path, size=atomic.tree_size(path))
     for name, path in _entries(layout.ingest):
         try:

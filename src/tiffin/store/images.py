@@ -252,7 +252,7 @@ class Images:
 
     def untag(self, reference: Reference) -> str:
         """Take away a name or a NAME@DIGEST; return the image's id, which may be nameless now."""
-        with self._changing():
+        with self._database.removing(durable=self._durable):
             image = self._by_name(reference.tagged())
             if image is None:
                 raise no_such_image(reference.tagged().familiar)
@@ -269,7 +269,7 @@ class Images:
         Raises Conflict if containers were made from it, unless `force`. (They go on working: what they
         consist of is kept for them.)
         """
-        with self._changing():
+        with self._database.removing(durable=self._durable):
             return self._remove(image_id, force=force)
 
     def _remove(self, image_id: str, *, force: bool) -> ImageRecord:
@@ -288,7 +288,7 @@ class Images:
 
     def remove_if(self, image_id: str, still: Callable[[ImageRecord], bool]) -> ImageRecord:
         """Forget an image that no container uses and that `still` is as it was; else raise Conflict."""
-        with self._changing():
+        with self._database.removing(durable=self._durable):
             if not still(self.get(image_id)):
                 message = f"image {digests.short(image_id)} was used or named meanwhile"
                 raise Conflict(message)

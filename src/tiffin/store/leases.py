@@ -85,7 +85,7 @@ class Leases:
     def release(self, number: int) -> None:
         """See `Lease.release`."""
         self._open.discard(number)
-        with self._database.transaction():
+        with self._database.removing():
             self._database.execute("DELETE FROM held WHERE lease=?", (number,))
             self._database.execute("DELETE FROM leases WHERE id=?", (number,))
 
@@ -109,7 +109,7 @@ class Leases:
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Forget leases of dead processes, once what they left is gone."""
-        with self._database.transaction():
+        with self._database.removing():
             for number in numbers:
                 self._database.execute("DELETE FROM held WHERE lease=?", (number,))
                 self._database.execute("DELETE FROM leases WHERE id=?", (number,))

@@ -120,7 +120,7 @@ class Volumes:
     def remove(self, name: str) -> None:
         """Remove a volume and what is in it; raise Conflict while a container has it."""
         folder = os.path.dirname(self._layout.volume_data(name))
-        with self._database.durable() if self._durable else self._database.transaction():
+        with self._database.removing(durable=self._durable):
             self.get(name)
             users = self.users(name)
             if users:
