@@ -25,8 +25,9 @@ class Privilege(Value):
     `xattr` is the prefix of overlayfs's marks (`trusted.` or `user.`); `overlay_options` are words for
     the mount; the maps are (inside, outside, count) triples of the user namespace that processes with
     ids live in, () where none is needed, and `inside` says that this process is in it already. `cgroups`
-    says whether limits can be set. `why` is the reason why it is not the rung above, `remedy` the command
-    that gets there.
+    says whether limits can be set, `controllers` names what can be limited, () for all; `manager` is the
+    socket of the systemd that gives cgroups, "" where there is none. `why` is the reason why it is not the
+    rung above, `remedy` the command that gets there.
     """
 
     rung: str
@@ -36,6 +37,8 @@ class Privilege(Value):
     gid_map: Map = ()
     inside: bool = False
     cgroups: bool = True
+    controllers: tuple[str, ...] = ()
+    manager: str = ""
     why: str = ""
     remedy: str = ""
 
@@ -54,6 +57,11 @@ class Privilege(Value):
         """Whether owners other than root are noted beside the files, which all belong to one user."""
         return self.rung in {"single", "none"}
 
+    @property
+    def owner(self) -> int:
+        """Who this is to the host, which knows nothing of user namespaces."""
+        return self.uid_map[0][1] if self.uid_map else 0
+
     def id_count(self) -> int:
         """Return how many user ids there are inside, 0 for all."""
         return sum(count for _, _, count in self.uid_map)
@@ -68,10 +76,35 @@ _USER = Privilege(rung="none", xattr="user.", overlay_options=("userxattr",), cg
 _RUNGS = ("none", "single", "subids")
 _HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 _ALL_IDS = 0xFFFFFFFF
+_CGROUPS = "/sys/fs/cgroup"
 
 
 def privilege(environment: Mapping[str, str] | None = None) -> Privilege:
-    """Decide the rung: the one place where it is asked who runs this.
+    """Decide what this process may do: the one place where it is asked who runs this."""
+    get = (os.environ if environment is None else environment).get
+    return _with_manager(_rung(get), get)
+
+
+def _with_manager(allowed: Privilege, get: Get) -> Privilege:
+    """Add the systemd that gives a cgroup of one's own, and to users with it the limits that it hands on.
+
+    Only where cgroups are unified: in v1's trees nothing can be handed on safely.
+    """
+    home = get("XDG_RUNTIME_DIR")
+    path = "/run/systemd/private" if allowed.rung == "root" else f"{home}/systemd/private" if home else ""
+    if not path or not os.path.exists(path) or not os.path.exists(f"{_CGROUPS}/cgroup.controllers"):
+        return allowed
+    if allowed.rung == "root":
+        return allowed.replace(manager=path)
+    own = f"{_CGROUPS}/user.slice/user-{allowed.owner}.slice/user@{allowed.owner}.service"
+    controllers = tuple(_first_line(f"{own}/cgroup.controllers").split())
+    if allowed.rung == "none" or not controllers:
+        return allowed
+    return allowed.replace(manager=path, cgroups=True, controllers=controllers)
+
+
+def _rung(get: Get) -> Privilege:
+    """Decide the rung.
 
     What can be seen without trying is looked at; entering the namespace (keeper.userns) still may fail, and
     says why. TIFFIN_RUNG asks for a lower one.
@@ -84,7 +117,7 @@ def privilege(environment: Mapping[str, str] | None = None) -> Privilege:
         rung = "subids" if sum(count for _, _, count in uids) > 1 else "single"
         gids = _current_map("/proc/self/gid_map")
         return _USER.replace(rung=rung, uid_map=uids, gid_map=gids, inside=True, why="in a user namespace")
-    wanted = (os.environ if environment is None else environment).get("TIFFIN_RUNG") or "subids"
+    wanted = get("TIFFIN_RUNG") or "subids"
     if wanted not in _RUNGS:
         message = f"TIFFIN_RUNG is {wanted!r}"
         raise InvalidArgument(message, hint="an ordinary user's rungs are " + ", ".join(_RUNGS))

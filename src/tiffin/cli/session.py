@@ -55,6 +55,6 @@ class Session:
             from tiffin.engine.engine import Engine
             from tiffin.engine.keepers import Keepers
 
-            keepers = Keepers(self._keeper, rung=self.settings.privilege.rung)
+            keepers = Keepers(self._keeper, privilege=self.settings.privilege)
             self._engine = Engine(self.settings, keepers=keepers, alone=True)
         return self._engine

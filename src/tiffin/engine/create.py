@@ -36,22 +36,6 @@ _SYSCTLS = {
     *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
     *("kernel.shmmni", "kernel.shm_rmid_forced"),
 }
-_NEED_CGROUPS = {
-    "--memory-reservation": "memory_reservation",
-    "--cpu-shares": "cpu_shares",
-    "--cpu-period": "cpu_period",
-    "--cpu-quota": "cpu_quota",
-    "--cpuset-cpus": "cpuset_cpus",
-    "--cpuset-mems": "cpuset_mems",
-    "--cgroup-parent": "cgroup_parent",
-    "--blkio-weight": "blkio_weight",
-    "--blkio-weight-device": "blkio_weight_device",
-    "--device-read-bps": "blkio_device_read_bps",
-    "--device-write-bps": "blkio_device_write_bps",
-    "--device-read-iops": "blkio_device_read_iops",
-    "--device-write-iops": "blkio_device_write_iops",
-    "--oom-kill-disable": "oom_kill_disable",
-}
 _PULLS = ("always", "missing", "never")
 
 
@@ -129,18 +113,15 @@ def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
     if privilege.rung == "none":
         message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
         raise Unsupported(message, hint=privilege.remedy)
-    wanted = (
-        ("--memory", host.memory),
-        ("--cpus", host.nano_cpus),
-        ("--pids-limit", max(host.pids_limit, 0)),
-        *((flag, getattr(host, field)) for flag, field in _NEED_CGROUPS.items()),
-    )
-    for flag, value in wanted:
-        if value and not privilege.cgroups:
+    for flag, controller in limits.wanted(host):
+        if not privilege.cgroups:
             message = f"{flag} needs cgroups, which this user cannot write"
-            raise Unsupported(
-                message, hint="leave it out, or run as root: limits of ordinary users are not built yet"
-            )
+            advice = "leave it out; limits of ordinary users need systemd: a login, or enable-linger"
+            raise Unsupported(message, hint=advice)
+        if privilege.controllers and controller not in privilege.controllers:
+            message = f"{flag} needs cgroups ({controller}) that systemd does not hand on to this user"
+            advice = f"root can change that: a drop-in of user@.service with Delegate=yes {controller}"
+            raise Unsupported(message, hint=advice)
 
 
 def check_config(config: ContainerConfig) -> None:

@@ -43,7 +43,7 @@ class Engine:
         """
         self.settings = settings or Settings.from_environment(root=root, run=run)
         self.store = Store(self.settings)
-        self.keepers = keepers or Keepers(rung=self.settings.privilege.rung)
+        self.keepers = keepers or Keepers(privilege=self.settings.privilege)
         self._alone = alone
         self._entered = False
 

@@ -9,17 +9,18 @@ if TYPE_CHECKING:
     import _socket
 
     from tiffin.keeper.zygote import Zygote
+    from tiffin.settings import Privilege
 
 
 class Keepers:
     """Hands out channels to keepers that wait for a request. Unused ones end when they are closed."""
 
-    def __init__(self, first: _socket.socket | None = None, *, rung: str = "") -> None:
+    def __init__(self, first: _socket.socket | None = None, *, privilege: Privilege) -> None:
         """`first` is the channel of a keeper that is there already (the command line's early fork).
 
-        `rung` is an ordinary user's, which keepers that are started later must have too.
+        `privilege` is what keepers that are started later must have too.
         """
-        self._rung = "" if rung == "root" else rung
+        self._privilege = privilege
         self._waiting = [] if first is None else [first]
         self._zygote: Zygote | None = None
         self._lock = _thread.allocate_lock()
@@ -41,7 +42,7 @@ class Keepers:
             if self._zygote is None:
                 from tiffin.keeper.zygote import Zygote
 
-                self._zygote = Zygote(self._rung)
+                self._zygote = Zygote(self._privilege)
         return self._zygote.take()
 
     def close(self) -> None:

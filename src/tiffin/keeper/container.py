@@ -34,7 +34,8 @@ _ACKNOWLEDGE_SECONDS = 10
 """How long a client that was told of the end may take to say that it cleans up."""
 
 _FREEZING = {"pause": ("paused", "pause"), "resume": ("running", "unpause")}
-_KILL = 9
+_KILL, _TERMINATE = 9, 15
+_GRACE_SECONDS = 10  # for a container to end when the host shuts down, as with `stop`
 
 
 class Container:
@@ -81,6 +82,9 @@ class Container:
         self._remedy: Remedy | None = None
         self._stay = False
         """The user has ended it: it is not started again."""
+        self._leaving = False  # the host shuts down: its policy decides when that is back
+        if request.scoped:
+            self._reaper.hear(_TERMINATE)
         self._asked: set[int] = set()
         """Signals that the user has sent."""
         self._began = 0.0
@@ -276,8 +280,10 @@ class Container:
     def _again(self, code: int) -> float | None:
         """Return how long to wait before the process is started again; None if it is not."""
         renewed = self._remedy.ended() if self._remedy else None
-        if self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}:
-            return None  # the user has ended it
+        stopped = self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}
+        self._facts.stopped = bool(stopped)
+        if stopped or self._leaving:
+            return None
         if renewed is not None:
             return renewed
         return self._policy.again(code, time.monotonic() - self._began) if self._policy else None
@@ -303,9 +309,25 @@ class Container:
         except OSError as error:
             self._main_failed(self._main, f"{error.filename}: {error.strerror}".encode())
 
+    def _end_with_host(self) -> None:
+        """End the container because our scope is stopped: the host shuts down, or its user has logged out."""
+        if self._leaving or self._ended:
+            return
+        self._leaving = True
+        self._end_wait()
+        _try(self._main.kill, self._request.stop_signal)
+        if self._state.status == "paused":
+            self._freeze("resume")
+        self._loop.later(_GRACE_SECONDS, lambda: _try(self._main.kill, _KILL))
+
     def _stay_down(self) -> None:
         """Start it no more; where it waits for the next start, this is its end."""
         self._stay = True
+        self._facts.stopped = True
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        """Give up the next start where one is due."""
         if self._loop.cancel(self._timer):
             self._state = self._state.replace(status="exited")
             self._recorded = self._facts.ended(self._state)
@@ -433,7 +455,8 @@ class Container:
         self._settle()
 
     def _sweep(self, _events: int) -> None:
-        self._reaper.sweep()
+        if _TERMINATE in self._reaper.sweep():
+            self._end_with_host()
         if all(p.started for p in self._processes):
             self._reaper.forget_others({p.pid for p in self._processes})
 

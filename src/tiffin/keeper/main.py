@@ -13,15 +13,18 @@ import fcntl
 import os
 import sys
 
-from tiffin.errors import NotFound, StartFailed, TiffinError, Unsupported
+from tiffin.errors import NotFound, StartFailed, TiffinError, Unavailable, Unsupported
 from tiffin.keeper import cgroup, frames, kernel
 from tiffin.keeper.container import Container
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import oci
+from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from tiffin.keeper.scope import Scope
 
 _IGNORED = (
     _signal.SIGHUP,
@@ -34,6 +37,8 @@ _IGNORED = (
 CRASH = "keeper.crash"
 """File beside the bundle with the traceback of a keeper that ended by a bug."""
 
+_SYSTEMD = "/run/systemd/private"
+_CONFIG = "config.json"
 _FREE = 3
 """The first descriptor that is no standard stream."""
 
@@ -69,18 +74,21 @@ def keep(channel: int) -> NoReturn:
         if channel < _FREE:
             channel = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _FREE)
         refusal = ready = ""
+        scope = None
         try:
-            ready = _prepare(channel)
+            scope, ready = _prepare(channel)
         except Unsupported as error:
             refusal = f"{error.message} ({error.hint})"
         sock = _socket.socket(fileno=channel)
         packet, held = _receive(sock)
         if packet and refusal:
             _fail(sock, refusal)
-        elif packet:  # otherwise the command has ended without one
+        elif packet:
             request = StartRequest.unpack(packet)
             report = f"{request.bundle}/{CRASH}"
-            _see_through(sock, request, held, ready)
+            _see_through(sock, request, held, (scope, ready))
+        elif scope:  # the command has ended without one
+            scope.settle()  # a scope that nobody ever came into would stay
         code = 0
     except BaseException:  # noqa: BLE001 - a bug of ours; there is nobody to raise it to
         _report(report)
@@ -94,8 +102,8 @@ def _report(path: str) -> None:
     sys.excepthook(*sys.exc_info())
 
 
-def _prepare(channel: int) -> str:
-    """Become a process of its own; return the path of the runtime that has been bound read-only.
+def _prepare(channel: int) -> tuple[Scope | None, str]:
+    """Become a process of its own; return its scope, and the runtime that has been bound read-only.
 
     Raises Unsupported where this user cannot have what a container needs.
     """
@@ -110,22 +118,63 @@ def _prepare(channel: int) -> str:
     os.umask(0o022)
     os.chdir("/")
     kernel.set_name("tiffin-keeper")
-    if os.geteuid():
-        from tiffin import settings
-        from tiffin.keeper import userns
-
-        userns.enter(settings.privilege())
-    else:
-        cgroup.leave()
+    scope = _leave()
     kernel.own_mounts()
     kernel.hide_unified_cgroups()
     kernel.adopt_orphans()
     try:
         runtime = oci.find()
     except NotFound:
-        return ""
+        return scope, ""
     kernel.bind_read_only(runtime)
-    return runtime
+    return scope, runtime
+
+
+def _leave() -> Scope | None:
+    """Leave the caller's cgroup and, as an ordinary user, its user namespace."""
+    if not os.geteuid() and not os.path.exists(_SYSTEMD):
+        cgroup.leave()
+        return None
+    from tiffin import settings
+
+    allowed = settings.privilege()
+    scope = None
+    if allowed.manager:
+        from tiffin.keeper.scope import Scope  # hosts without systemd do without
+
+        scope = Scope(allowed.manager, allowed.owner)
+    elif allowed.rung == "root":
+        cgroup.leave()
+    if allowed.rung != "root":
+        from tiffin.keeper import userns
+
+        userns.enter(allowed)
+    return scope
+
+
+def _placed(request: StartRequest, scope: Scope | None) -> StartRequest:
+    """Wait until we are in our scope, and say in the bundle that the container belongs there, too.
+
+    Where there is none after all, root's containers have a place without systemd; raises Unavailable for
+    others.
+    """
+    if scope is None:
+        return request
+    try:
+        path = scope.settle()
+    except Unavailable:
+        if scope.owner:
+            raise
+        cgroup.leave()
+        return request
+    if not request.cgroup.startswith("/tiffin/"):  # the user has said where
+        return request.replace(scoped=True)
+    place = f"{path}/{request.container_id}"
+    config = f"{request.bundle}/{_CONFIG}"
+    with open(config, "rb") as stream:
+        text = stream.read()
+    atomic.write_file(config, text.replace(b'"%s"' % request.cgroup.encode(), b'"%s"' % place.encode(), 1))
+    return request.replace(cgroup=place, scoped=True)
 
 
 def _close_others(channel: int) -> None:
@@ -153,9 +202,13 @@ def _receive(sock: _socket.socket) -> tuple[bytes, list[int]]:
     return packet, held
 
 
-def _see_through(sock: _socket.socket, request: StartRequest, held: list[int], ready: str) -> None:
+def _see_through(
+    sock: _socket.socket, request: StartRequest, held: list[int], prepared: tuple[Scope | None, str]
+) -> None:
     """Run the container from its start to its cleanup; `held` stays open meanwhile."""
+    scope, ready = prepared
     try:
+        request = _placed(request, scope)
         if request.runtime[0] != ready:
             kernel.bind_read_only(request.runtime[0])
         container = Container(request, sock)

@@ -71,17 +71,21 @@ class Reaper:
         _signal.signal(_signal.SIGCHLD, _nothing)  # a handler, so that the wake-up is written
         _signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
-    def sweep(self) -> None:
-        """Collect whoever has ended; never waits."""
-        os.read(self.descriptor, 65536)  # never empty: called when it is readable
+    def sweep(self) -> bytes:
+        """Collect whoever has ended, without waiting; return the numbers of the signals that came."""
+        numbers = os.read(self.descriptor, 65536)  # never empty: called when it is readable
         while True:
             try:
                 found, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return numbers
             if not found:
-                return
+                return numbers
             self._statuses[found] = status
+
+    def hear(self, number: int) -> None:
+        """Let `sweep` return a signal's number as well."""
+        _signal.signal(number, _nothing)
 
     def known(self, pid: int) -> bool:
         """Tell whether the process has been collected already."""
@@ -108,7 +112,7 @@ class Reaper:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """Handle SIGCHLD: what is to be done stands in `Reaper.sweep`."""
+    """Handle a signal: what is to be done stands in `Reaper.sweep`."""
 
 
 def exit_code(status: int) -> int:

@@ -41,7 +41,8 @@ class StartRequest(Value):
     log_max_size: int = 0  # bytes; 0 never rotates
     log_max_file: int = 1
     log_attributes: tuple[tuple[str, str], ...] = ()
-    cgroup: str = ""  # the config's cgroupsPath, to see kills for want of memory; "" where there is none
+    cgroup: str = ""  # the config's cgroupsPath, "" where there is none
+    scoped: bool = False  # found out by the keeper: it lives in a scope of systemd's, who may tell it to end
     cleanup: tuple[str, ...] = ()  # command that removes the container, when nobody acknowledged to do it
     restart: str = "no"  # docker's policies: no, on-failure, always, unless-stopped
     restart_limit: int = 0  # of on-failure; 0 is without end

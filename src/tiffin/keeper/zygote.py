@@ -14,10 +14,13 @@ import posix
 import sys
 
 from tiffin.errors import Unavailable, Unsupported
+from tiffin.settings import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
+
+    from tiffin.settings import Privilege
 
 _CONTROL = 3
 _PROGRAM = "import sys;sys.path.append(sys.argv[1]);from tiffin.keeper.main import zygote;zygote(3)"
@@ -26,9 +29,13 @@ _PROGRAM = "import sys;sys.path.append(sys.argv[1]);from tiffin.keeper.main impo
 class Zygote:
     """Hands out channels to fresh keepers. Safe for threads; a context manager."""
 
-    def __init__(self, rung: str = "") -> None:
-        """Start nothing yet; `rung` is the settings' one, "" for what the keepers find themselves."""
-        self._environment = {"PATH": os.defpath} | ({"TIFFIN_RUNG": rung} if rung else {})
+    def __init__(self, privilege: Privilege = ROOT) -> None:
+        """Start nothing yet; `privilege` is what the keepers must find to be theirs, too."""
+        self._environment = {"PATH": os.defpath}
+        if privilege.rung != "root":
+            self._environment["TIFFIN_RUNG"] = privilege.rung
+            if privilege.manager:
+                self._environment["XDG_RUNTIME_DIR"] = os.path.dirname(os.path.dirname(privilege.manager))
         self._control: _socket.socket | None = None
         self._lock = _thread.allocate_lock()
 

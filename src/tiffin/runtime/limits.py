@@ -14,6 +14,31 @@ if TYPE_CHECKING:
     from tiffin.spec.container import HostConfig, Ulimit
 
 _LEAST_MEMORY = 6 << 20
+_CONTROLLERS = {
+    "memory": (
+        ("--memory", "memory"),
+        ("--memory-reservation", "memory_reservation"),
+        ("--oom-kill-disable", "oom_kill_disable"),
+    ),
+    "cpu": (
+        ("--cpus", "nano_cpus"),
+        ("--cpu-shares", "cpu_shares"),
+        ("--cpu-period", "cpu_period"),
+        ("--cpu-quota", "cpu_quota"),
+    ),
+    "cpuset": (("--cpuset-cpus", "cpuset_cpus"), ("--cpuset-mems", "cpuset_mems")),
+    "io": (
+        ("--blkio-weight", "blkio_weight"),
+        ("--blkio-weight-device", "blkio_weight_device"),
+        ("--device-read-bps", "blkio_device_read_bps"),
+        ("--device-write-bps", "blkio_device_write_bps"),
+        ("--device-read-iops", "blkio_device_read_iops"),
+        ("--device-write-iops", "blkio_device_write_iops"),
+    ),
+    "a parent": (("--cgroup-parent", "cgroup_parent"),),
+}
+"""What can be limited: the controller of v2, docker's flags and the members of HostConfig."""
+
 _PERIOD = 100_000
 """Microseconds over which the share of the cpus is counted."""
 
@@ -138,6 +163,17 @@ def _cpuset(text: str, what: str) -> set[int]:
             raise InvalidArgument(f"Invalid value {text} for cpuset {what}")
         numbers |= set(range(int(first), int(last) + 1))
     return numbers
+
+
+def wanted(host: HostConfig) -> list[tuple[str, str]]:
+    """Return docker's flag of every limit that is set, and the controller that keeps it."""
+    found = [
+        (flag, controller)
+        for controller, flags in _CONTROLLERS.items()
+        for flag, field in flags
+        if getattr(host, field)
+    ]
+    return [*found, *([("--pids-limit", "pids")] if host.pids_limit > 0 else [])]
 
 
 def resources(host: HostConfig, machine: Machine) -> dict[str, Any]:
