@@ -120,7 +120,7 @@ def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
             raise Unsupported(message, hint=advice)
         if privilege.controllers and controller not in privilege.controllers:
             message = f"{flag} needs cgroups ({controller}) that systemd does not hand on to this user"
-            advice = f"root can change that: a drop-in of user@.service with Delegate=yes {controller}"
+            advice = "root can: a drop-in of user@.service with Delegate=cpu cpuset io memory pids"
             raise Unsupported(message, hint=advice)
 
 
