@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tiffin.settings import SNAPSHOTTERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,6 +60,17 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     _await_end(list(_processes_naming(folder)))
     assert not _mounts_below(folder), "mounts left behind"
     assert not _processes_naming(folder), "processes left behind"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the whole suite run on another snapshotter than the one that works here."""
+    parser.addoption("--snapshotter", choices=SNAPSHOTTERS, help="how containers get their files")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose it before the first store is made; programs that tests start find it, too."""
+    if wanted := config.getoption("--snapshotter"):
+        os.environ["TIFFIN_SNAPSHOTTER"] = wanted
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

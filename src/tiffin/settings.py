@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Privilege(Value):
     """What this process may do, as data. `rung` is root, subids, single, or none.
 
-    `xattr` is the prefix of overlayfs's marks (`trusted.` or `user.`); `overlay_options` are words for
-    the mount; the maps are (inside, outside, count) triples of the user namespace that processes with
-    ids live in, () where none is needed, and `inside` says that this process is in it already. `cgroups`
-    says whether limits can be set, `controllers` names what can be limited, () for all; `manager` is the
-    socket of the systemd that gives cgroups, "" where there is none. `why` is the reason why it is not the
-    rung above, `remedy` the command that gets there.
+    `xattr` is the prefix of overlayfs's marks (`trusted.` or `user.`), or of our own where the store lies
+    on a file system that refuses those (layer.whiteout); `overlay_options` are words for the mount; the maps
+    are (inside, outside, count) triples of the user namespace that processes with ids live in, () where none
+    is needed, and `inside` says that this process is in it already. `cgroups` says whether limits can be
+    set, `controllers` names what can be limited, () for all; `manager` is the socket of the systemd that
+    gives cgroups, "" where there is none. `why` is the reason why it is not the rung above, `remedy` the
+    command that gets there.
     """
 
     rung: str
@@ -51,6 +52,10 @@ class Privilege(Value):
         if self.rung == "subids":
             return "subids " + " ".join(f"{outside}+{count}" for _, outside, count in self.uid_map)
         return "root" if self.rung == "root" else "single"
+
+    def with_own_marks(self) -> Privilege:
+        """Return the same with marks of our own, for a store that cannot have overlayfs's."""
+        return self.replace(xattr=f"{self.xattr}tiffin.")
 
     @property
     def records_owners(self) -> bool:
@@ -261,6 +266,7 @@ class Settings(Value):
     run: str
     privilege: Privilege
     runtime: str = ""  # an OCI runtime's name or path; "" = crun, else runc
+    snapshotter: str = ""  # overlay or copy: how containers get their files; "" = what works for the store
     docker_config: str = ""  # the folder of docker's config.json
     durable: bool = True  # sync images to disk before saying "done"
     debug: bool = False
@@ -306,6 +312,7 @@ class Settings(Value):
             run=os.path.abspath(chosen_run),
             privilege=allowed,
             runtime=get("TIFFIN_RUNTIME") or file.get("runtime") or "",
+            snapshotter=_snapshotter(get("TIFFIN_SNAPSHOTTER") or file.get("snapshotter") or ""),
             docker_config=get("DOCKER_CONFIG") or f"{home}/.docker",
             durable=(get("TIFFIN_DURABLE") or file.get("durable") or "1") not in {"0", "false", "no"},
             debug=debug or get("TIFFIN_DEBUG", "") not in {"", "0"},
@@ -344,10 +351,12 @@ _KINDS = {
     "root": str,
     "run": str,
     "runtime": str,
+    "snapshotter": str,
     "durable": bool,
     "parallel_downloads": int,
     **dict.fromkeys(_LIMITS, int),
 }
+SNAPSHOTTERS = ("overlay", "copy")
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number"}
 
 
@@ -377,6 +386,13 @@ def _read_file(path: str, *, required: bool) -> dict[str, str]:
             message = f"{path}: {key} must be {_WORDS[_KINDS[key]]}"
             raise InvalidArgument(message)
     return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in table.items()}
+
+
+def _snapshotter(text: str) -> str:
+    if text and text not in SNAPSHOTTERS:
+        message = f"unknown snapshotter {text!r}"
+        raise InvalidArgument(message, hint="known are " + ", ".join(SNAPSHOTTERS))
+    return text
 
 
 def _positive(text: str, name: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.snapshotter import chosen
 from tiffin.engine.engine import Engine
 from tiffin.settings import Settings
 
@@ -30,7 +31,7 @@ CMD ["sh"]
 def make_engine(folder: Path) -> Engine:
     """Open an engine over a new store; nothing of the caller's environment matters."""
     settings = Settings.from_environment(
-        {"HOME": str(folder), "PATH": os.environ["PATH"], "TIFFIN_DURABLE": "0"},
+        {"HOME": str(folder), "PATH": os.environ["PATH"], "TIFFIN_DURABLE": "0", **chosen()},
         root=str(folder / "root"),
         run=str(folder / "run"),
     )

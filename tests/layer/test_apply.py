@@ -247,12 +247,12 @@ class TestHardLinks:
         top.mkdir()
         if hide == "whiteout":
             (top / "d").mkdir()
-            whiteout.make_whiteout(str(top / "d/f"))
+            whiteout.make_whiteout(str(top / "d/f"), "trusted.")
         elif hide == "opaque":
             (top / "d").mkdir()
             whiteout.make_opaque(str(top / "d"), "trusted.")
         elif hide == "folder whiteout":
-            whiteout.make_whiteout(str(top / "d"))
+            whiteout.make_whiteout(str(top / "d"), "trusted.")
         elif hide == "file":
             (top / "d").touch()
         else:

@@ -50,7 +50,7 @@ def marked(root: Path) -> None:
     for name in ("d/sub", "op", "zz", "#first", "opaque-x"):
         (root / name).mkdir(parents=True)
     for name in ("gone", "d/-old", "d/sub/all"):
-        whiteout.make_whiteout(str(root / name))
+        whiteout.make_whiteout(str(root / name), "trusted.")
     os.link(root / "gone", root / "shared-whiteout")  # newer kernels share one inode among all of them
     whiteout.make_opaque(str(root / "op"), "trusted.")
     os.setxattr(root / "opaque-x", "trusted.overlay.opaque", b"x")  # says "look for marks", not "opaque"

@@ -79,7 +79,7 @@ def plant(folder: str, tree: dict[str, Any], made: list[str]) -> None:
             if made:
                 os.link(made[content % len(made)], path, follow_symlinks=False)
         elif kind == "whiteout":
-            whiteout.make_whiteout(path)
+            whiteout.make_whiteout(path, "trusted.")
         else:
             make(path, kind, content, made)
             dress(path, kind, looks)

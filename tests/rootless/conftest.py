@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.snapshotter import chosen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,6 +44,7 @@ class User:
     def argv(self, *words: str) -> list[str]:
         """Return the command that runs another as this user."""
         variables = [f"HOME={self.home}", f"XDG_RUNTIME_DIR={self.home}/run", f"PATH={os.defpath}:/usr/sbin"]
+        variables += [f"{name}={value}" for name, value in chosen().items()]
         if self.rung:
             variables.append(f"TIFFIN_RUNG={self.rung}")
         who = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--init-groups"]

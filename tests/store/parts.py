@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.snapshotter import chosen
 from tiffin.settings import ROOT, Settings
 from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
@@ -32,7 +33,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def settings_for(root: str, *, durable: bool = True) -> Settings:
     """Return settings of a store below a folder; `durable` as in production."""
-    return Settings(root=f"{root}/root", run=f"{root}/run", privilege=ROOT, durable=durable)
+    wanted = chosen().get("TIFFIN_SNAPSHOTTER", "")
+    return Settings(
+        root=f"{root}/root", run=f"{root}/run", privilege=ROOT, durable=durable, snapshotter=wanted
+    )
 
 
 def add_layer(store: Store, files: dict[str, str], *, parent: str = "") -> tuple[str, str]:

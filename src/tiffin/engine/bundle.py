@@ -71,7 +71,7 @@ def start_request(
         runtime=oci.prefix(runtime, store.layout.runtime_root, cgroups=engine.settings.privilege.cgroups),
         program=config.argv[0],
         base=mount.base,
-        target=mount.target,
+        target=mount.target if mount.lower else "",
         overlay=mount.data(),
         tty=config.tty,
         rows=size[0],
@@ -194,8 +194,7 @@ def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:
 
 def resolve_user(store: Store, record: ContainerRecord, text: str) -> User:
     """Look a user up in the container's own files, as they are now (upper folder first)."""
-    upper = f"{store.layout.container(record.id)}/upper"
-    stack = store.stack(record.layers, upper=upper if os.path.isdir(upper) else "")
+    stack = store.snapshots.view(record.id, record.layers)
     found = user.resolve(text, stack.read)
     if record.host.group_add:
         more = user.groups(record.host.group_add, stack.read)

@@ -9,7 +9,7 @@ from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.layer.duplicate import duplicate
+from tiffin.layer import tar
 from tiffin.spec import clock
 from tiffin.spec.image import HistoryEntry, ImageConfig
 from tiffin.spec.reference import Reference
@@ -103,9 +103,8 @@ def _layer(engine: Engine, record: ContainerRecord, *, pause: bool) -> _NewLayer
     with store.snapshots.begin() as draft:
         # The lock keeps the container from being removed, or started, under the copy.
         with store.containers.lock(record.id), _standing_still(engine, record, wanted=pause):
-            upper = f"{store.layout.container(record.id)}/upper"
-            copied = duplicate(upper, draft.path, xattr=engine.settings.privilege.xattr)
-        if not copied.entries:
+            copied = store.snapshots.copy_upper(record.id, draft)
+        if copied.tar_size <= len(tar.END):
             return _NewLayer()
         chain_id = store.snapshots.commit(
             draft,

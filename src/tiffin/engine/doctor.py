@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 
 import tiffin
-from tiffin.errors import NotFound, TiffinError
+from tiffin.engine import trial
+from tiffin.errors import NotFound
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
@@ -22,18 +21,15 @@ if TYPE_CHECKING:
 
     from tiffin.settings import Privilege, Settings
 
-_PROGRAM = """\
-import sys
-sys.path[:] = sys.argv[2].split("\\n")
-from tiffin.engine.doctor import attempt
-sys.exit(attempt(sys.argv[1]) or 0)
-"""
 RUNGS = {
     "root": "root: everything",
     "subids": "an ordinary user with subordinate ids: images keep their owners",
     "single": "an ordinary user with one id: all in a container is root's, and RUN pretends that chown works",
     "none": "an ordinary user without user namespaces: images can be looked at and sent, nothing can run",
 }
+
+
+_COPIED = "each gets a copy of its image's files: "
 
 
 class Check(Value):
@@ -66,12 +62,15 @@ def _above(privilege: Privilege) -> Iterator[Check]:
 
 
 def _trial(settings: Settings) -> Iterator[Check]:
-    """Enter the namespace and mount an overlay where the store is, or would be."""
+    """Say how containers get their files where the store is, or would be; what can be tried is."""
     if settings.privilege.rung == "none":
         return
     place = settings.root
     while not os.path.isdir(place):
         place = os.path.dirname(place)
+    if settings.snapshotter == "copy":
+        yield Check(name="containers", good=True, text=_COPIED + "TIFFIN_SNAPSHOTTER or tiffin.toml says so")
+        return
     try:
         folder = tempfile.mkdtemp(prefix=".tiffin-doctor-", dir=place)
     except OSError as error:
@@ -80,43 +79,21 @@ def _trial(settings: Settings) -> Iterator[Check]:
         )
         return
     try:
-        package = os.path.dirname(os.path.dirname(os.path.abspath(tiffin.__file__)))
-        paths = "\n".join(dict.fromkeys([package, *filter(None, sys.path)]))
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, folder, paths]
-        done = subprocess.run(command, capture_output=True, check=False, text=True)
-        said = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        namespace, mount = trial.run(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if done.returncode == 0:
-        yield Check(name="containers", good=True, text=f"their mounts work below {place}")
+    if namespace:
+        yield Check(name="containers", good=False, text=namespace, remedy=privilege_remedy(settings))
+    elif mount:
+        remedy = "a store on a local disk that is no overlay is faster: --root or TIFFIN_ROOT"
+        yield Check(name="containers", good=True, text=_COPIED + mount, remedy=remedy)
     else:
-        remedy = "a store on a local disk that is no overlay: --root or TIFFIN_ROOT"
-        yield Check(name="containers", good=False, text=said, remedy=remedy)
+        yield Check(name="containers", good=True, text=f"their mounts work below {place}")
 
 
-def attempt(folder: str) -> str:
-    """Be the process that tries: a user namespace, a mount namespace, an overlay; return what went wrong."""
-    from tiffin.keeper import kernel, userns
-    from tiffin.settings import privilege
-
-    allowed = privilege()
-    try:
-        userns.enter(allowed)
-        kernel.own_mounts()
-        for name in ("lower", "upper", "spare", "root"):
-            os.mkdir(f"{folder}/{name}")
-        options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/spare"
-        words = ",".join((options, *allowed.overlay_options))
-        kernel.mount_overlay(folder, f"{folder}/root", words)
-        kernel.unmount(f"{folder}/root")
-        # Overlayfs's own folder has mode 000.
-        os.chmod(f"{folder}/spare/work", 0o700)
-        os.rmdir(f"{folder}/spare/work")
-    except TiffinError as error:
-        return error.message
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
-    return ""
+def privilege_remedy(settings: Settings) -> str:
+    """Return what would let containers run where user namespaces were refused only when tried."""
+    return settings.privilege.remedy or "ask who runs this host for user namespaces"
 
 
 def _runtime(settings: Settings) -> Check:

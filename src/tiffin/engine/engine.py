@@ -41,8 +41,12 @@ class Engine:
         store that was made on another rung, StorageFull or InvalidArgument where the root folder cannot be
         used.
         """
-        self.settings = settings or Settings.from_environment(root=root, run=run)
-        self.store = Store(self.settings)
+        self.store = Store(settings or Settings.from_environment(root=root, run=run))
+        if not self.store.settings.snapshotter:
+            from tiffin.engine import trial  # once for each store
+
+            trial.choose(self.store)
+        self.settings = self.store.settings
         self.keepers = keepers or Keepers(privilege=self.settings.privilege)
         self._alone = alone
         self._entered = False

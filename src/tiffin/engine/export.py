@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tiffin.store import merged, mountpoints
-from tiffin.store.overlay import Stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ def export(engine: Engine, record: ContainerRecord, out: BinaryIO) -> None:
     as with docker.
     """
     store = engine.store
-    layout, xattr = store.layout, engine.settings.privilege.xattr
-    names = [mountpoints.ensure(layout, record.layers, xattr)]
-    names += [layout.layer_name(chain_id) for chain_id in reversed(record.layers)]
-    upper = f"{layout.container(record.id)}/upper"
-    merged.write_tar(Stack([upper, *(f"{layout.layers}/{name}" for name in names)], xattr), out.write)
+    mountpoints.ensure(store.layout, record.layers, engine.settings.privilege.xattr)
+    merged.write_tar(store.snapshots.view(record.id, record.layers, points=True), out.write)
     store.events.append("container", "export", record.id, {"name": record.name})

@@ -98,7 +98,7 @@ class _Serializer:
         self.written = 0
         self._write = write
         self._writer_failed = False  # an error on its way is the caller's own
-        self._noted = xattr == "user."  # a container of real root cannot tell us whose its files are
+        self._noted = xattr.startswith("user.")  # a container of real root cannot tell us whose its files are
         self._opaque = os.fsencode(whiteout.opaque_name(xattr))
         self._foreign = {os.fsencode(xattr + name) for name in ("overlay.redirect", "overlay.metacopy")}
         self._parts: list[bytes] = []

@@ -403,13 +403,13 @@ class Unpacker:
     def _delete(self, path: bytes) -> None:
         """Mark a name as deleted below; what this very layer has under the name stays (layer.md)."""
         try:
-            whiteout.make_whiteout(path)
+            whiteout.make_whiteout(path, self._xattr)
         except FileExistsError:
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 whiteout.make_opaque(path, self._xattr)
         except (FileNotFoundError, NotADirectoryError):
             self.ensure(path.rpartition(b"/")[0])
-            whiteout.make_whiteout(path)
+            whiteout.make_whiteout(path, self._xattr)
 
     def _place(self, path: bytes, make: Callable[[], Made]) -> Made:
         """Make something new at a path, after removing what is there and making the folders above."""

@@ -156,7 +156,7 @@ def _containers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
         if missing:
             message = f"{record.name}: layer {missing[0]} is missing; it cannot start until its image is back"
             yield Finding(kind="container", path=path, message=message)
-        if os.path.isdir(f"{path}/upper"):
+        if os.path.isdir(f"{path}/upper") or os.path.isfile(f"{path}/copied"):
             continue
         fixed = repair and not missing
         if fixed:

@@ -32,7 +32,7 @@ class OverlayMount(Value):
     """What mount(2) is to be told. The caller changes to `base` first: `lower` is relative to it.
 
     `lower` is topmost first; `options` are words of the privilege rung. Without `upper` it is a
-    read-only view.
+    read-only view; without `lower` there is nothing to mount, as the files are at `target` already.
     """
 
     base: str
@@ -43,7 +43,9 @@ class OverlayMount(Value):
     options: tuple[str, ...] = ()
 
     def data(self) -> str:
-        """Return the options string; raise Unsupported for more folders than the kernel mounts."""
+        """Return the options string, "" for no mount; Unsupported for more folders than the kernel mounts."""
+        if not self.lower:
+            return ""
         words = ["lowerdir=" + ":".join(map(_escaped, self.lower))]
         if self.upper:
             words += [f"upperdir={_escaped(self.upper)}", f"workdir={_escaped(self.work)}"]
@@ -59,8 +61,8 @@ def _escaped(path: str) -> str:
 
 
 def is_whiteout(info: os.stat_result) -> bool:
-    """Tell whether this is overlayfs's mark for "nothing here": a character device 0:0."""
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+    """Tell whether this is a mark for "nothing here": a character device 0:0, or ours (layer.whiteout)."""
+    return info.st_mode == stat.S_IFSOCK or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0)
 
 
 class Node(Value):

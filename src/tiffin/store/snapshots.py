@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Self
 
+    from tiffin.layer.diff import Measured
     from tiffin.settings import Privilege
+    from tiffin.store.copied import Copied
     from tiffin.store.database import Database
     from tiffin.store.layout import Layout
     from tiffin.store.leases import Leases
@@ -57,12 +59,25 @@ class Draft:
 class Snapshots:
     """The layers of a store and the writable folders over them."""
 
-    def __init__(self, layout: Layout, database: Database, leases: Leases, privilege: Privilege) -> None:
-        """Keep them below that layout; the privilege says how overlayfs is to be mounted."""
+    def __init__(
+        self,
+        layout: Layout,
+        database: Database,
+        leases: Leases,
+        privilege: Privilege,
+        *,
+        copying: bool = False,
+    ) -> None:
+        """Keep them below that layout; the privilege says how overlayfs is to be mounted.
+
+        With `copying` new containers get a copy of their layers, and nothing is mounted. What a container
+        was made with stays with it.
+        """
         self._layout = layout
         self._database = database
         self._leases = leases
         self._privilege = privilege
+        self._copying = copying
 
     # Layers
 
@@ -203,6 +218,7 @@ class Snapshots:
 
         They are `upper`, `work` and `rootfs` in `layout.container(key)`; what is there stays, so that a
         second start finds what the first wrote. The upper root looks like the topmost layer's root.
+        Without overlayfs there is only `rootfs`, with everything in it.
         """
         mount = self.mount(key, layers)
         folder = self._layout.container(key)
@@ -214,6 +230,9 @@ class Snapshots:
                 posix.mkdir(draft, 0o700)
                 posix.symlink(atomic.owner_tag(), f"{draft}/{OWNER}")
                 posix.rename(draft, folder)
+            if not mount.lower:
+                self._copy(mount.target, layers)
+                return mount
             if not os.path.isdir(mount.upper):
                 self._make_upper(mount, layers)
             for path in (mount.work, mount.target):
@@ -224,6 +243,13 @@ class Snapshots:
         except OSError as error:
             raise atomic.storage_error(error, f"prepare {key[:12]}") from error
         return mount
+
+    def _copy(self, target: str, layers: Sequence[str]) -> None:
+        if not os.path.isdir(target):
+            from tiffin.store import copied
+
+            below = self._lower_names(layers)
+            copied.make(os.path.dirname(target), below, self._layout.layers, self._privilege.xattr)
 
     def _make_links(self, folder: str, layers: Sequence[str]) -> None:
         """Make a folder with a link of a few letters to each lower folder: see `mount`."""
@@ -239,7 +265,7 @@ class Snapshots:
 
     def is_ready(self, layers: Sequence[str]) -> bool:
         """Tell whether `prepare` has nothing to do that only the owner of all ids may."""
-        if not os.path.isdir(
+        if self._copying or not os.path.isdir(
             f"{self._layout.layers}/{self._layout.mount_points_name(layers[-1] if layers else '')}"
         ):
             return False
@@ -265,6 +291,8 @@ class Snapshots:
             message = f"invalid snapshot key {key!r}"
             raise InvalidArgument(message)
         base, names = self._layout.layers, self._lower_names(layers)
+        if self._is_copied(key):
+            return OverlayMount(base=base, lower=(), upper="", work="", target=f"{folder}/rootfs")
         if len(names) > BY_NAME:
             base, names = f"{folder}/lower", tuple(map(str, range(len(names))))
         return OverlayMount(
@@ -276,8 +304,59 @@ class Snapshots:
             options=self._privilege.overlay_options,
         )
 
+    def _is_copied(self, key: str) -> bool:
+        """Tell whether a container's files are a copy, or would be."""
+        folder = self._layout.container(key)
+        if self._copying:
+            return not os.path.isdir(f"{folder}/upper")
+        return os.path.exists(f"{folder}/copied")
+
+    def _copied(self, key: str) -> Copied:
+        from tiffin.store.copied import Copied
+
+        folder = self._layout.container(key)
+        if not os.path.isdir(f"{folder}/rootfs"):
+            message = f"snapshot {key} not found"
+            raise NotFound(message)
+        return Copied(folder, self._layout.layers, self._privilege.xattr)
+
+    def view(self, key: str, layers: Sequence[str], *, points: bool = False) -> Stack:
+        """Return what a container sees of its own files, with `points` also its bare mount points."""
+        from tiffin.store.overlay import Stack
+
+        folder = self._layout.container(key)
+        if self._is_copied(key):
+            return Stack([f"{folder}/rootfs"], self._privilege.xattr)
+        names = self._lower_names(layers)
+        lower = [f"{self._layout.layers}/{name}" for name in names[0 if points else 1 :]]
+        own = [f"{folder}/upper"] if os.path.isdir(f"{folder}/upper") else []
+        return Stack([*own, *lower] or [f"{self._layout.layers}/{EMPTY_LAYER}"], self._privilege.xattr)
+
+    def changes(self, key: str, layers: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (path, C changed, A added or D deleted) of what a container wrote, sorted by path."""
+        if not os.path.isdir(self._layout.container(key)):
+            return []
+        if self._is_copied(key):
+            return [(one.path, one.kind) for one in self._copied(key).changes()]
+        from tiffin.store import changes
+
+        # As it is mounted, so with the mount points that an image lacks.
+        lower = [f"{self._layout.layers}/{name}" for name in self._lower_names(layers)]
+        mountpoints.ensure(self._layout, layers, self._privilege.xattr)
+        upper = f"{self._layout.container(key)}/upper"
+        return changes.of_upper(upper, lower, self._privilege.xattr)
+
     def adopt_upper(self, key: str) -> Draft:
-        """Turn what a build step or a container wrote into a draft, by rename. It must not be mounted."""
+        """Turn what a build step or a container wrote into a draft. It must not be mounted, and loses it."""
+        if self._is_copied(key):
+            copied = self._copied(key)
+            draft = self.begin()
+            try:
+                copied.fill(draft.path)
+            except BaseException:
+                draft.discard()
+                raise
+            return draft
         path = self._draft_path()
         try:
             posix.rename(f"{self._layout.container(key)}/upper", path)
@@ -290,6 +369,25 @@ class Snapshots:
                 raise Conflict(message) from error
             raise atomic.storage_error(error, f"commit {key[:12]}") from error
         return Draft(path)
+
+    def copy_upper(self, key: str, draft: Draft) -> Measured:
+        """Copy what a container wrote into an empty draft; it keeps its own and may run meanwhile.
+
+        Raises Conflict if something changes while it is copied.
+        """
+        from tiffin.layer.diff import Measured, measure
+
+        xattr = self._privilege.xattr
+        if self._is_copied(key):
+            try:
+                self._copied(key).fill(draft.path)
+            except OSError as error:
+                raise atomic.storage_error(error, f"commit {key[:12]}") from error
+            return measure(draft.path, xattr=xattr)
+        from tiffin.layer.duplicate import duplicate
+
+        applied = duplicate(f"{self._layout.container(key)}/upper", draft.path, xattr=xattr)
+        return Measured(diff_id=applied.diff_id, size=applied.size, tar_size=applied.tar_size)
 
     def remove(self, key: str) -> None:
         """Remove the folder of a container or a build step; a missing one is fine.
@@ -315,6 +413,8 @@ class Snapshots:
 
     def usage(self, key: str) -> int:
         """Return the bytes of what a container has written."""
+        if self._is_copied(key):
+            return self._copied(key).size()
         return atomic.tree_size(f"{self._layout.container(key)}/upper")
 
 

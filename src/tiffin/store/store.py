@@ -38,11 +38,12 @@ class Store:
         Raises Unsupported for a store of another privilege rung or of a newer tiffin, InvalidArgument
         (another kind, too) and StorageFull where the root cannot be one.
         """
-        self.settings = settings
         self.layout = Layout(root=settings.root, run=settings.run)
+        self.settings = settings
         self.database = Database(self.layout.database, make=self._make)
         self._check_kind(kind)
         self._check_rung()
+        self.settings = self._with_snapshotter()
 
     def _check_kind(self, kind: str) -> None:
         """Raise InvalidArgument where a registry's root is opened as an engine's, or the other way round."""
@@ -60,6 +61,7 @@ class Store:
         made = meta.get("rung") or ("root" if meta.get("xattr") else "")
         if not made:
             self.database.execute("INSERT OR IGNORE INTO meta VALUES ('rung', ?)", (allowed.mark,))
+            self._choose_marks()
         elif made != allowed.mark:
             self.close()
             said = f"here it would be {allowed.mark!r}" + (f", because {allowed.why}" if allowed.why else "")
@@ -67,6 +69,45 @@ class Store:
             raise Unsupported(message, hint="use a root folder of its own for each: --root or TIFFIN_ROOT")
         if allowed.rung != "root":
             self._check_run()
+
+    def _choose_marks(self) -> None:
+        """Decide, for a new store, how its layers mark deletions: see layer.whiteout."""
+        from tiffin.layer import whiteout
+
+        xattr, folder = self.settings.privilege.xattr, self.layout.drafts
+        if self.settings.snapshotter != "copy" and whiteout.can_have(folder, xattr):
+            return
+        if not whiteout.can_have(folder, self.settings.privilege.with_own_marks().xattr):
+            self.close()
+            message = f"{self.layout.root} is on a file system without extended attributes"
+            raise Unsupported(message, hint="name a root on a local disk: --root or TIFFIN_ROOT")
+        self.database.execute("INSERT OR IGNORE INTO meta VALUES ('marks', 'own')")
+        self.database.meta["marks"] = "own"
+
+    def _with_snapshotter(self) -> Settings:
+        """Return the settings with how this store's containers get their files, as far as it is decided.
+
+        Raises Unsupported for a wish that cannot be had.
+        """
+        settings, meta = self.settings, self.database.meta
+        if meta.get("marks") == "own":
+            if settings.snapshotter == "overlay":
+                self.close()
+                message = f"the layers of {self.layout.root} are not marked as overlayfs wants it"
+                raise Unsupported(message, hint="use another root folder: --root or TIFFIN_ROOT")
+            return settings.replace(snapshotter="copy", privilege=settings.privilege.with_own_marks())
+        if settings.snapshotter:
+            return settings
+        name, _, device = meta.get("snapshotter", "").partition(" ")
+        # Decided anew when the store has moved to another file system.
+        known = name and device == str(posix.stat(self.layout.root).st_dev)
+        return settings.replace(snapshotter=name) if known else settings
+
+    def remember_snapshotter(self, name: str) -> None:
+        """Remember what was found to work here, and use it."""
+        text = f"{name} {posix.stat(self.layout.root).st_dev}"
+        self.database.execute("INSERT OR REPLACE INTO meta VALUES ('snapshotter', ?)", (text,))
+        self.settings = self.settings.replace(snapshotter=name)
 
     def _check_run(self) -> None:
         """Make an ordinary user's run folder, or raise Forbidden where it is somebody else's."""
@@ -145,7 +186,9 @@ class Store:
         if made is None:
             from tiffin.store.snapshots import Snapshots
 
-            fresh = Snapshots(self.layout, self.database, self.leases, self.settings.privilege)
+            settings = self.settings
+            copying = settings.snapshotter == "copy"
+            fresh = Snapshots(self.layout, self.database, self.leases, settings.privilege, copying=copying)
             made = self.__dict__.setdefault("_snapshots", fresh)
         return made
 
