@@ -279,6 +279,11 @@ class Settings(Value):
     proxies: Mapping[str, str] = EMPTY  # http, https, no -> value
     environment: Mapping[str, str] = EMPTY  # for `-e NAME` and credential helpers
 
+    @property
+    def driver(self) -> str:
+        """Docker's name of the snapshotter."""
+        return "vfs" if self.snapshotter == "copy" else "overlay2"
+
     @staticmethod
     def from_environment(
         environment: Mapping[str, str] | None = None,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.conftest import make_engine
 from tests.engine.parts import check_sound
+from tests.snapshotter import own_files
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec.container import ContainerConfig, HostConfig
 from tiffin.spec.mount import Mount
@@ -221,7 +222,7 @@ def test_disk_usage_agrees_with_the_disk(stock: Engine) -> None:
     """The rows add up to the bytes of the files that are there, each counted once."""
     layout = stock.store.layout
     made = create(stock, "a:1")
-    with open(f"{layout.container(made)}/upper/written", "wb") as stream:
+    with open(f"{own_files(layout.container(made))}/written", "wb") as stream:
         stream.write(b"w" * 900)
     stock.images.remove("b:1")
     volume = stock.volumes.create("vol")

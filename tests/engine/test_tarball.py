@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import check_sound, file, layer, special
+from tests.snapshotter import own_files
 from tiffin.engine.commit import CommitRequest
 from tiffin.engine.streams import communicate
 from tiffin.errors import Conflict, Corrupt, DockerfileError, InvalidArgument, NotFound
@@ -103,7 +104,7 @@ def test_a_running_container_stands_still_only_while_it_is_copied(engine: Engine
         engine.containers.commit(made, CommitRequest(name="live:1", pause=pause))
         assert engine.containers.state(made).status == "running"
         assert output(engine, "live:1", "cat", "/x") == b"x\n"
-    upper = f"{engine.store.layout.container(made)}/upper"
+    upper = own_files(engine.store.layout.container(made))
     with open(f"{upper}/.wh.no", "w"):
         pass
     with pytest.raises(InvalidArgument, match=r"begin with \.wh\."):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.snapshotter import own_files
 from tests.store.parts import (
     a_container,
     add_container,
@@ -163,7 +164,7 @@ def test_killed_remove_never_leaves_a_row_without_a_folder(settings: Settings) -
                 record = store.containers.resolve("web")
             except NotFound:
                 record = add_container(store, image, "web")
-                with open(f"{store.layout.container(record.id)}/upper/data", "w") as stream:
+                with open(f"{own_files(store.layout.container(record.id))}/data", "w") as stream:
                     stream.write("kept")
             else:
                 assert os.path.isdir(store.snapshots.prepare(record.id, record.layers).upper)

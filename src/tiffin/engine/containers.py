@@ -106,7 +106,8 @@ class Containers:
         from tiffin.engine.views import container_inspect
 
         record = self.get(name)
-        shown = container_inspect(record, self._store.containers.state(record.id), self._store.layout)
+        state, driver = self._store.containers.state(record.id), self._engine.settings.driver
+        shown = container_inspect(record, state, self._store.layout, driver)
         if size:
             own = self._store.snapshots.usage(record.id)
             shown |= {"SizeRw": own, "SizeRootFs": own + self._engine.images.size(record.image_id)}

@@ -69,13 +69,13 @@ def image_view(record: ImageRecord, *, containers: int = -1, labels: Mapping[str
 
 
 def image_inspect(
-    record: ImageRecord, config: ImageConfig, manifest: Manifest, layout: Layout
+    record: ImageRecord, config: ImageConfig, manifest: Manifest, layout: Layout, driver: str
 ) -> dict[str, Any]:
-    """Return docker's JSON of an image."""
+    """Return docker's JSON of an image; `driver` is docker's name of the snapshotter."""
     layers = [layout.layer(chain_id) for chain_id in reversed(record.layers)]
-    driver = {"UpperDir": layers[0]} if layers else {}
+    places = {"UpperDir": layers[0]} if layers else {}
     if len(layers) > 1:
-        driver["LowerDir"] = ":".join(layers[1:])
+        places["LowerDir"] = ":".join(layers[1:])
     shown: dict[str, Any] = {
         "Id": record.id,
         "RepoTags": [familiar(tag) for tag in record.tags],
@@ -93,7 +93,7 @@ def image_inspect(
     return shown | {
         "Os": config.platform.os,
         "Size": record.size,
-        "GraphDriver": {"Data": driver, "Name": "overlay2"},
+        "GraphDriver": {"Data": places, "Name": driver},
         "RootFS": {"Type": "layers", "Layers": list(config.diff_ids)},
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
         "Descriptor": {

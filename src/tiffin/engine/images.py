@@ -97,7 +97,8 @@ class Images:
         """Return docker's JSON of an image."""
         record = self.get(name)
         images = self._store.images
-        return image_inspect(record, images.config(record), images.manifest(record), self._store.layout)
+        layout, driver = self._store.layout, self._engine.settings.driver
+        return image_inspect(record, images.config(record), images.manifest(record), layout, driver)
 
     def diff(self, old: str, new: str) -> Iterator[Difference]:
         """Yield the paths that were added, changed or removed from one image to another, with sizes."""

@@ -76,7 +76,7 @@ class System:
             "ContainersPaused": states.count("paused"),
             "ContainersStopped": len(states) - states.count("running") - states.count("paused"),
             "Images": len(self._store.images.list()),
-            "Driver": "overlay2",
+            "Driver": settings.driver,
             "LoggingDriver": "json-file",
             "CgroupVersion": _cgroup_version(),
             "DefaultRuntime": runtime,

@@ -55,8 +55,10 @@ def container_view(
     )
 
 
-def container_inspect(record: ContainerRecord, state: ContainerState, layout: Layout) -> dict[str, Any]:
-    """Return docker's JSON of a container."""
+def container_inspect(
+    record: ContainerRecord, state: ContainerState, layout: Layout, driver: str
+) -> dict[str, Any]:
+    """Return docker's JSON of a container; `driver` is docker's name of the snapshotter."""
     folder = layout.container(record.id)
     argv = record.config.argv
     network = record.host.network_mode
@@ -73,26 +75,29 @@ def container_inspect(record: ContainerRecord, state: ContainerState, layout: La
         "LogPath": log_path(layout, record.id),
         "Name": f"/{record.name}",
         "RestartCount": state.restart_count,
-        "Driver": "overlay2",
+        "Driver": driver,
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
         "HostConfig": record.host.to_json(),
-        "GraphDriver": {
-            "Data": {
-                "ID": record.id,
-                "LowerDir": ":".join(layout.layer(c) for c in reversed(record.layers)),
-                "MergedDir": f"{folder}/rootfs",
-                "UpperDir": f"{folder}/upper",
-                "WorkDir": f"{folder}/work",
-            },
-            "Name": "overlay2",
-        },
+        "GraphDriver": {"Data": _graph(record, layout) if driver == "overlay2" else None, "Name": driver},
         "Mounts": [MountPoint.from_json(mount).inspect() for mount in record.mounts],
         "Config": record.config.to_json(),
         "NetworkSettings": _network_settings(network),
+    }
+
+
+def _graph(record: ContainerRecord, layout: Layout) -> dict[str, str]:
+    """Return where the parts of a container's overlay lie."""
+    folder = layout.container(record.id)
+    return {
+        "ID": record.id,
+        "LowerDir": ":".join(layout.layer(c) for c in reversed(record.layers)),
+        "MergedDir": f"{folder}/rootfs",
+        "UpperDir": f"{folder}/upper",
+        "WorkDir": f"{folder}/work",
     }
 
 
