@@ -5,8 +5,9 @@ from __future__ import annotations
 from tiffin.archive import load as archives
 from tiffin.archive import save as writing
 from tiffin.engine.flight import in_flight
+from tiffin.engine.layers import commit_image
 from tiffin.engine.progress import silent
-from tiffin.engine.pull import choose, commit_image
+from tiffin.engine.pull import choose
 from tiffin.errors import InvalidArgument
 from tiffin.layer.limits import Limits
 from tiffin.spec import manifest as manifests

@@ -41,11 +41,12 @@ _PIPE = 1 << 20
 class Extraction:
     """An archive on its way into a directory. Ends by `wait`, or by `abort` and then `wait`."""
 
-    def __init__(self, pid: int, process: int, report: int) -> None:
-        """Take over a started worker: its pid, its pidfd, the end of its report's pipe."""
+    def __init__(self, pid: int, process: int, report: int, growth: int = -1) -> None:
+        """Take over a started worker: its pid, its pidfd, the ends of its report's and its growth's pipes."""
         self._pid = pid
         self._process = process
         self._report = report
+        self._growth = growth
         self._aborted = False
 
     @classmethod
@@ -59,13 +60,15 @@ class Extraction:
         lower: Sequence[str] = (),
         whiteouts: bool = True,
         inside: str = "",
+        growing: bool = False,
     ) -> Extraction:
         """Begin to unpack what `source_fd` gives, a file or a pipe, to its end; the caller still closes it.
 
         `destination` exists and becomes the worker's root; entries go below `inside` in it. `xattr` is the
         prefix of overlayfs's marks (`trusted.` or `user.`). `whiteouts=False` is for archives that are no
         layers (ADD, a build context): `.wh.` names are names. `lower` are the folders of the layers below,
-        topmost first, for hard links into them; without it such a link raises MissingTarget.
+        topmost first, for hard links into them; without it such a link raises MissingTarget. `growing` says
+        that the source is a file somebody still writes and verifies: tell by `grown` and `complete`.
         """
         request = {
             "destination": os.path.abspath(destination),
@@ -74,40 +77,51 @@ class Extraction:
             "whiteouts": whiteouts,
             "limits": (limits or Limits()).as_dict(),
             "lower": list(map(os.path.abspath, lower)),
+            "growing": growing,
         }
         # What this process can import, its worker can; behind the standard library, so nothing shadows it.
         paths = "\n".join([_PACKAGES, *filter(None, sys.path)])
         reading, writing = os.pipe()
+        news, growth = os.pipe() if growing else (-1, -1)
+        actions = [(os.POSIX_SPAWN_DUP2, source_fd, 0), (os.POSIX_SPAWN_DUP2, writing, 1)]
+        actions.append((os.POSIX_SPAWN_DUP2, writing, 2))
+        if growing:
+            actions.append((os.POSIX_SPAWN_DUP2, news, 3))
+            os.set_blocking(growth, False)
+        command = [sys.executable, "-I", "-S", "-c", _WORKER, paths, jsontext.dumps(request)]
         try:
-            pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", "-c", _WORKER, paths, jsontext.dumps(request)],
-                {},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, source_fd, 0),
-                    (os.POSIX_SPAWN_DUP2, writing, 1),
-                    (os.POSIX_SPAWN_DUP2, writing, 2),
-                ],
-            )
+            pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions)
         except BaseException:
-            os.close(reading)
+            _close(reading, growth)
             raise
         finally:
-            os.close(writing)
-        return cls(pid, os.pidfd_open(pid), reading)
+            _close(writing, news)
+        return cls(pid, os.pidfd_open(pid), reading, growth)
+
+    def grown(self) -> None:
+        """Tell the worker that its file has more bytes than before."""
+        # A full pipe has told already; a broken one means that the worker has ended: `wait` says how.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._growth, b".")
+
+    def complete(self) -> None:
+        """Tell the worker that its file will not grow any more; harmless if it never did."""
+        _close(self._growth)
+        self._growth = -1
 
     def wait(self) -> Applied:
         """Wait for the end; raise Corrupt, StorageFull, Unsupported... with the entry's name in the message.
 
         After an error the destination holds rubbish, which the caller removes.
         """
+        self.complete()
         try:
             text = _read_all(self._report)
         finally:
             os.close(self._report)
             _, status = os.waitpid(self._pid, 0)
-            os.close(self._process)
-            self._process = -1
+            process, self._process = self._process, -1
+            os.close(process)
         try:
             report = jsontext.load_object(text.decode("utf-8", "surrogateescape"))
         except Corrupt:
@@ -191,6 +205,12 @@ def _pump(read: Callable[[int], bytes], pipe: int) -> None:
                 data = data[os.write(pipe, data) :]
     except BrokenPipeError:  # the worker has met an error and will say so
         pass
+
+
+def _close(*files: int) -> None:
+    for file in files:
+        if file >= 0:
+            os.close(file)
 
 
 def _read_all(file: int) -> bytes:

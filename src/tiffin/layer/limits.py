@@ -49,8 +49,9 @@ class Limits(Value):
 
 
 class Applied(Value):
-    """One archive, unpacked. `digest` and `compressed_size` are of the bytes as read, `diff_id` and
-    `tar_size` of the tar inside; `size` is the sum of its files' bytes, `compression` what was recognised.
+    """One archive, unpacked. `digest` ("" if its file grew) and `compressed_size` are of the bytes as read,
+    `diff_id` and `tar_size` of the tar inside; `size` is the sum of its files' bytes, `compression` what was
+    recognised.
 
     `implied` are folders (relative paths, "" is the top) that no entry described, made because something lies
     in them: root's, 0755, time 0. A store gives them the attributes that the layers below have.

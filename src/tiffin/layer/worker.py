@@ -1,8 +1,9 @@
 """The process that unpacks one archive, started by apply: `main` is all it runs.
 
-It reads the archive from descriptor 0, imports all it will need, makes the destination its root, and
-only then looks at the first entry. It writes one line of JSON to descriptor 1. Nobody else's data is
-reachable from here: an entry's name can lead nowhere but into the destination.
+It reads the archive from descriptor 0 (descriptor 3 tells when a file that is still being written has
+grown), imports all it will need, makes the destination its root, and only then looks at the first entry.
+It writes one line of JSON to descriptor 1. Nobody else's data is reachable from here: an entry's name can
+lead nowhere but into the destination.
 """
 
 from __future__ import annotations
@@ -27,21 +28,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 _READ = 1 << 18
+_GROWTH = 3
 _AHEAD = 4  # pieces that may wait, of some hundred kilobytes each
 
 
 class Source:
     """The archive as read from descriptor 0: unpacked pieces, both digests, both sizes."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Read the beginning and recognise the compression (which imports what unpacks it)."""
-        self.packed = hashlib.sha256()
+    def __init__(self, limits: Limits, *, growing: bool) -> None:
+        """Read the beginning and recognise the compression (which imports what unpacks it).
+
+        `growing` says that the file is still being written, by somebody who verifies its bytes.
+        """
+        self._growing = growing
+        self.packed = None if growing else hashlib.sha256()
         self.unpacked = hashlib.sha256()
         self.packed_size = 0
         self.unpacked_size = 0
         self._limits = limits
         self._first = b""
-        while len(self._first) < HEAD and (data := os.read(0, _READ)):
+        while len(self._first) < HEAD and (data := self._read()):
             self._first += data
         self.kind = sniff(self._first)
         self._decompressor = Decompressor(self.kind)
@@ -82,7 +88,8 @@ class Source:
     def _stream(self) -> Iterator[bytes]:
         data = self._first
         while data:
-            self.packed.update(data)
+            if self.packed:
+                self.packed.update(data)
             self.packed_size += len(data)
             for piece in self._decompressor.pieces(data):
                 self.unpacked.update(piece)
@@ -92,16 +99,23 @@ class Source:
             # Whoever wanted this is gone when nobody reads descriptor 1 any more.
             if self._caller.poll(0):
                 raise Interrupted("extraction: the caller is gone")
-            data = os.read(0, _READ)
+            data = self._read()
         if self.packed_size:
             self._decompressor.finish()
+
+    def _read(self) -> bytes:
+        """Return more packed bytes, b"" at the end; where a growing file ends, wait until it has more."""
+        while not (data := os.read(0, _READ)) and self._growing:
+            # Whatever was written before this tells is found by the next look.
+            self._growing = bool(os.read(_GROWTH, _READ))
+        return data
 
 
 def unpack(request: dict[str, Any]) -> dict[str, Any]:
     """Confine this process, unpack, and return the fields of an Applied."""
     limits = Limits(**request["limits"])
     lower = Lower(request["lower"], request["xattr"]) if request["lower"] else None
-    source = Source(limits)
+    source = Source(limits, growing=request["growing"])
     source.start()
     reader = TarReader(source.chunk, name_max=limits.name_length)
     try:
@@ -123,7 +137,7 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     unpacker.finish()
     return {
         "diff_id": "sha256:" + source.unpacked.hexdigest(),
-        "digest": "sha256:" + source.packed.hexdigest(),
+        "digest": "sha256:" + source.packed.hexdigest() if source.packed else "",
         "size": unpacker.size,
         "entries": unpacker.entries,
         "compressed_size": source.packed_size,

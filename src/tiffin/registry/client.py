@@ -179,8 +179,16 @@ class Repository:
                 message = f"{descriptor.digest}: has {len(raw)} bytes, not {descriptor.size}"
                 raise Corrupt(message)
             return BytesIO(raw[offset:])
+        return self.fetch_blob(descriptor, offset, verify=True)
+
+    def fetch_blob(self, descriptor: Descriptor, offset: int = 0, *, verify: bool = False) -> BlobReader:
+        """Open a blob (not a manifest) from an offset on, for somebody who verifies its digest himself."""
         return BlobStream(
-            lambda at: self._get_blob(descriptor, at), descriptor, offset, self.session.transport
+            lambda at: self._get_blob(descriptor, at),
+            descriptor,
+            offset,
+            self.session.transport,
+            verify=verify,
         )
 
     def put_blob(self, descriptor: Descriptor, source: BlobReader, progress: Progress) -> None:

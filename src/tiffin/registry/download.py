@@ -32,8 +32,8 @@ _WINDOW_BYTES = 16 << 10
 class BlobStream:
     """One blob's bytes from `offset` on. The read that reaches the end has verified them.
 
-    Size and, from offset 0, digest are verified; whoever resumes at an offset has the first bytes
-    and verifies the whole. A connection that breaks or stalls is resumed where it stopped.
+    Size and, with `verify` from offset 0, digest are verified; whoever resumes at an offset has the
+    first bytes and verifies the whole. A connection that breaks or stalls is resumed where it stopped.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class BlobStream:
         descriptor: Descriptor,
         offset: int,
         transporter: transport.Transport,
+        *,
+        verify: bool = True,
     ) -> None:
         """Open it; `open_at` returns the answer to a request for everything from an offset on."""
         if not 0 <= offset <= descriptor.size:
@@ -51,7 +53,7 @@ class BlobStream:
         self._descriptor = descriptor
         self._transport = transporter
         self._offset = offset
-        self._hash = hashlib.new(descriptor.digest.partition(":")[0]) if offset == 0 else None
+        self._hash = hashlib.new(descriptor.digest.partition(":")[0]) if verify and offset == 0 else None
         self._failures = 0
         self._opened_at = offset
         self._window_start = offset

@@ -279,7 +279,7 @@ class Writer:
         found = f"{algorithm}:{self._hash.hexdigest()}"
         if self.offset != expected.size or found != expected.digest:
             self.abort()
-            message = f"{expected.digest}: got {self.offset} bytes with digest {found}, not {expected.size}"
+            message = f"failed to verify {expected.digest}: got {self.offset} bytes with digest {found}"
             raise Corrupt(message, hint="the source sent other bytes than it announced; try again")
         self._content.adopt(self.path, expected.digest, expected.size)
         self._close()
