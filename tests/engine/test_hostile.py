@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -298,6 +300,31 @@ def test_a_registry_that_stumbles(engine: Engine, server: ScriptedServer, shelf:
     engine.images.pull(f"{server.host}/shop:1")
     (resumed,) = [a.headers["range"] for a in server.asked if "range" in a.headers]
     assert int(resumed.removeprefix("bytes=").rstrip("-")) == len(shelf.blobs[large_of(shelf)]) // 2
+    check_sound(engine)
+
+
+def test_a_layer_is_unpacked_while_it_still_comes(
+    engine: Engine, server: ScriptedServer, shelf: Shelf
+) -> None:
+    """The first file of a layer is on disk before the registry has sent the second half of its blob."""
+    shelf.image("1", layer(file("first", b"early"), file("second", os.urandom(3 << 20))))
+    data = shelf.blobs[large_of(shelf)]
+    found: list[str] = []
+
+    def halve(asked: Asked) -> Reply | None:
+        if large_of(shelf) not in asked.path:
+            return None
+        if "range" not in asked.headers:
+            return Reply(200, data[: len(data) // 2], length=len(data), cut=True)
+        deadline = time.monotonic() + 30
+        while not found and time.monotonic() < deadline:
+            found.extend(glob.glob(f"{engine.store.layout.drafts}/*/first"))
+            os.sched_yield()
+        return None
+
+    shelf.trouble = halve
+    engine.images.pull(f"{server.host}/shop:1")
+    assert found
     check_sound(engine)
 
 

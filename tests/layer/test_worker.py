@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.layer.trees import member, tar_of
-from tiffin.errors import Interrupted, Unavailable
+from tiffin.errors import Corrupt, Interrupted, Unavailable
 from tiffin.layer.apply import Extraction
 
 if TYPE_CHECKING:
@@ -110,6 +111,43 @@ def test_it_ends_when_nobody_listens(tmp_path: Path) -> None:
         assert poller.poll(5000)
     os.close(writing)
     os.close(worker)
+
+
+def test_a_growing_file_is_followed_to_its_end(tmp_path: Path) -> None:
+    """What is written after the start is unpacked too; a file is at its end when its writer says so."""
+    (tmp_path / "out").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with open(tmp_path / "layer", "wb", buffering=0) as growing, open(tmp_path / "layer", "rb") as source:
+        growing.write(DATA[:3])
+        extraction = Extraction.start(source.fileno(), str(tmp_path / "out"), xattr="trusted.", growing=True)
+        for start in range(3, len(DATA), 70_001):
+            growing.write(DATA[start : start + 70_001])
+            extraction.grown()
+        extraction.complete()
+        applied = extraction.wait()
+    assert applied.diff_id == "sha256:" + hashlib.sha256(DATA).hexdigest()
+    assert (tmp_path / "out/second").read_bytes() == b"y" * 1_000_000
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_growing_file_may_be_given_up(tmp_path: Path) -> None:
+    """A worker that waits for more is stopped at once, and one that failed early takes no notice of more."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "layer").write_bytes(DATA[:60_000])
+    with open(tmp_path / "layer", "rb") as source:
+        waiting = Extraction.start(source.fileno(), str(tmp_path / "out"), xattr="trusted.", growing=True)
+        waiting.abort()
+        with pytest.raises(Interrupted):
+            waiting.wait()
+        (tmp_path / "layer").write_bytes(b"garbage" * 1000)
+        source.seek(0)
+        failing = Extraction.start(source.fileno(), str(tmp_path / "out"), xattr="trusted.", growing=True)
+        poller = select.poll()
+        poller.register(failing._process, select.POLLIN)
+        assert poller.poll(20_000)
+        failing.grown()
+        with pytest.raises(Corrupt, match="garbage"):
+            failing.wait()
 
 
 def test_nothing_is_imported_after_the_chroot(tmp_path: Path) -> None:
