@@ -208,6 +208,21 @@ def test_doctor_and_reset(tiffin: Tiffin) -> None:
     assert "is no store of tiffin" in tiffin.wrong("system", "reset", "-f")
 
 
+def test_what_comes_back_after_a_boot(tiffin: Tiffin) -> None:
+    """`system start` starts what `always` wants, and the generated unit calls it for this store."""
+    tiffin(
+        "run", "-d", "--name", "back", "--restart", "always", "--network", "none", "box:1", "sleep", "1000"
+    )
+    tiffin("stop", "-t", "0", "back")
+    assert tiffin("system", "start") == "back\n"
+    assert tiffin("ps", "--format", "{{.Names}}") == "back\n"
+    assert tiffin("system", "start") == ""
+    unit = tiffin("generate", "systemd")
+    assert f'Environment="TIFFIN_ROOT={tiffin.root}"\n' in unit
+    assert "tiffin system start\n" in unit
+    tiffin("rm", "-f", "back")
+
+
 def test_images_by_their_flags(tiffin: Tiffin) -> None:
     """History and lists in short and in full; what has no name goes when it is asked for."""
     identifier = tiffin("image", "inspect", "--format", "{{.Id}}", "box:1").strip()

@@ -24,6 +24,7 @@ GROUPS = (
     Group(name="checkpoint", short="Manage checkpoints"),
     Group(name="container", short="Manage containers"),
     Group(name="context", short="Manage contexts"),
+    Group(name="generate", short="Generate files for other programs"),
     Group(name="image", short="Manage images"),
     Group(name="manifest", short="Manage Docker image manifests and manifest lists"),
     Group(name="network", short="Manage networks"),

@@ -129,6 +129,9 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session.py": "",
         "test_session_flags.py": "repair",
     },
+    "generate systemd": {
+        "test_session_flags.py": "",
+    },
     "image build": {
         "test_session.py": "quiet tag",
         "test_session_docker.py": "build-arg file label network no-cache progress",
@@ -217,6 +220,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "system reset": {
         "test_session_flags.py": "force",
+    },
+    "system start": {
+        "test_session_flags.py": "",
     },
     "version": {
         "test_session.py": "format",

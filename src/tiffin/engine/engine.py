@@ -50,6 +50,10 @@ class Engine:
         self.keepers = keepers or Keepers(privilege=self.settings.privilege)
         self._alone = alone
         self._entered = False
+        if self.store.database.rebooted:
+            from tiffin.engine import boot
+
+            boot.settle(self)
 
     @property
     def containers(self) -> Containers:

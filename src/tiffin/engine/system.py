@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from tiffin.engine.boot import Revived
     from tiffin.engine.df import DiskUsage
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
@@ -115,6 +116,12 @@ class System:
         from tiffin.engine.happenings import follow
 
         return follow(self._engine, since=since, until=until, filters=filters)
+
+    def start(self) -> Iterator[Revived]:
+        """Start what its restart policy wants after a boot, one after the other; yield how it went."""
+        from tiffin.engine.boot import start
+
+        return start(self._engine)
 
     def fsck(self, *, repair: bool = False) -> Sequence[Finding]:
         """Find what does not belong in the store, and put it right with `repair`."""

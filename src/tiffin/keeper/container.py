@@ -281,7 +281,7 @@ class Container:
         """Return how long to wait before the process is started again; None if it is not."""
         renewed = self._remedy.ended() if self._remedy else None
         stopped = self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}
-        self._facts.stopped = bool(stopped)
+        self._state = self._state.replace(stopped=bool(stopped))
         if stopped or self._leaving:
             return None
         if renewed is not None:
@@ -323,13 +323,12 @@ class Container:
     def _stay_down(self) -> None:
         """Start it no more; where it waits for the next start, this is its end."""
         self._stay = True
-        self._facts.stopped = True
         self._end_wait()
 
     def _end_wait(self) -> None:
         """Give up the next start where one is due."""
         if self._loop.cancel(self._timer):
-            self._state = self._state.replace(status="exited")
+            self._state = self._state.replace(status="exited", stopped=self._stay)
             self._recorded = self._facts.ended(self._state)
             self._end_with_exit()
 

@@ -2,8 +2,8 @@
 
 Both files hold the members of `spec.state.ContainerState` and, to tell a living process from an old
 number: `pid_start` (of the container's process), `keeper` and `keeper_start` (of this one) and
-`boot`; and `stopped` where a user has ended it, so that no policy starts it. `<live>/state` exists
-while the process lives and its keeper knows; the exit record (`state_path`) is written before it goes.
+`boot`. `<live>/state` exists while the process lives and its keeper knows; the exit record
+(`state_path`) is written before it goes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class Facts:
         self._final = state_path
         self._keeper: dict[str, Any] = {}
         self._pid = self._pid_start = 0
-        self.stopped = False
 
     def prepare(self) -> None:
         """Find out who and when we are: to be done while the runtime works."""
@@ -66,6 +65,4 @@ class Facts:
 
     def _document(self, state: ContainerState) -> bytes:
         own = {"pid_start": self._pid_start, **self._keeper}
-        if self.stopped:
-            own["stopped"] = True
         return jsontext.dumps_bytes({**state.to_json(), **own})

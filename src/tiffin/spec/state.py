@@ -23,6 +23,7 @@ class ContainerState(Value):
     started_at: str = NEVER
     finished_at: str = NEVER
     restart_count: int = 0
+    stopped: bool = False  # by a user: no policy starts it when the host is back
     health: str = ""  # starting, healthy, unhealthy; "" is not asked for
 
     @property

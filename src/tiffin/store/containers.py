@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from tiffin.store.snapshots import Snapshots
 
 KEEPER_LOST = "keeper lost"
+CUT_OFF = "cut off by a reboot"
+_STARTED = "config.json"
+"""Written into a container's folder whenever it is started."""
 _HEX = frozenset("0123456789abcdef")
 _NAME_FIRST = _HEX | frozenset("ghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NAME_REST = _NAME_FIRST | frozenset("_.-")
@@ -306,6 +309,37 @@ class Containers:
         if state.status in {"running", "paused", "restarting"} and not _keeper_lives(past):
             return _lost(past)
         return state
+
+    def settle_reboot(self) -> tuple[str, ...]:
+        """Record the end of every run that the last boot's end has cut off; return their ids.
+
+        A run that began after the last exit was recorded has not ended by itself. What a shutdown ended in
+        good order has its record.
+        """
+        cut = []
+        for (container_id,) in self._database.query("SELECT id FROM containers"):
+            folder = self._layout.container(container_id)
+            try:
+                began = posix.stat(f"{folder}/{_STARTED}").st_mtime_ns
+            except FileNotFoundError:
+                continue  # it was never started
+            past = _facts(f"{folder}/state")
+            if past and past["written"] >= began and not _state(past).running:
+                continue
+            last = _facts(f"{self._layout.live(container_id)}/state") or past or {}
+            if _keeper_lives(last):
+                continue  # a command that came in between has started it already
+            state = ContainerState(
+                status="exited",
+                exit_code=_LOST,
+                error=CUT_OFF,
+                started_at=clock.from_ns(began),
+                finished_at=clock.now(),
+            )
+            atomic.write_file(f"{folder}/state", jsontext.dumps_bytes(state.to_json()))
+            atomic.delete_tree(self._layout.live(container_id))
+            cut.append(container_id)
+        return tuple(cut)
 
 
 def check_name(name: str) -> str:

@@ -48,6 +48,8 @@ class Database:
         self._depth = 0
         self._in_durable = False
         self._connection: Any = None
+        self.rebooted = False
+        """Whether the machine has been started anew since anybody last had this open."""
         self.meta: dict[str, str] = {}
         if not os.path.exists(path):
             self._make(make)
@@ -123,6 +125,7 @@ class Database:
 
         with self.transaction():
             schema.begin_boot(self, atomic.boot_id())
+        self.rebooted = True
         self.meta["boot"] = atomic.boot_id()
 
     def close(self) -> None:
