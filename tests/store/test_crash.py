@@ -137,8 +137,8 @@ def test_killed_create_leaves_a_container_or_a_free_name(settings: Settings) -> 
             seen.add(len(records))
             for record in records:
                 assert store.containers.resolve("web") == record
-                mount = store.snapshots.prepare(record.id, record.layers)
-                assert os.path.isdir(mount.upper)
+                store.snapshots.prepare(record.id, record.layers)
+                assert os.path.isdir(own_files(store.layout.container(record.id)))
                 store.containers.remove(record.id)
             store.containers.create(a_container(store, image, "web"))
             store.containers.remove(store.containers.resolve("web").id)
@@ -167,7 +167,8 @@ def test_killed_remove_never_leaves_a_row_without_a_folder(settings: Settings) -
                 with open(f"{own_files(store.layout.container(record.id))}/data", "w") as stream:
                     stream.write("kept")
             else:
-                assert os.path.isdir(store.snapshots.prepare(record.id, record.layers).upper)
+                store.snapshots.prepare(record.id, record.layers)
+                assert os.path.isdir(own_files(store.layout.container(record.id)))
                 assert not wrong(store)
     with Store(settings) as store:
         store.containers.remove(store.containers.resolve("web").id)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.store.parts import add_image, add_layer, mounted
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
+from tiffin.settings import SNAPSHOTTERS
 from tiffin.spec import digest as digests
+from tiffin.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiffin.settings import Settings
     from tiffin.store.overlay import OverlayMount
-    from tiffin.store.store import Store
 
 
 def looks(path: str) -> tuple[int, int, int, int]:
@@ -82,22 +87,38 @@ def test_layer_needs_its_parent(store: Store) -> None:
         store.snapshots.chain(digests.of(b"p"))
 
 
-def mount(words: OverlayMount) -> str:
-    """Return the mount's options with absolute paths: this process must not change its folder."""
+@pytest.fixture(params=SNAPSHOTTERS)
+def either(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Store]:
+    """A store whose containers are overlays, and one whose containers are copies."""
+    with Store(settings.replace(snapshotter=request.param)) as store:
+        yield store
+
+
+@contextmanager
+def ready(words: OverlayMount) -> Iterator[str]:
+    """Yield a container's root, mounted where that is to be done."""
+    if not words.lower:
+        yield words.target
+        return
+    # Absolute paths: this process must not change its folder.
     lower = tuple(f"{words.base}/{name}" for name in words.lower)
-    return words.replace(lower=lower).data()
+    with mounted("overlay", words.target, words.replace(lower=lower).data()) as root:
+        yield root
 
 
-def test_writable_folder_mounts_and_becomes_a_layer(store: Store) -> None:
-    """What is written over an image's mount is, adopted, a layer that shows the same on top of it."""
+def test_writable_folder_becomes_a_layer(either: Store) -> None:
+    """What is written over an image's layers is, adopted, a layer that shows the same on top of them."""
+    store = either
     image = add_image(store, {"old": "1", "gone": "2", "dir/f": "3"})
     words = store.snapshots.prepare("step", image.layers)
     assert store.snapshots.prepare("step", image.layers) == words
-    with mounted("overlay", words.target, mount(words)) as root:
+    with ready(words) as root:
         os.unlink(f"{root}/gone")
         with open(f"{root}/new", "w") as stream:
             stream.write("four")
     assert store.snapshots.usage("step") == 4
+    assert store.snapshots.view("step", image.layers).lstat("/gone") is None
+    assert store.snapshots.view("step", image.layers).read("/new") == b"four"
     draft = store.snapshots.adopt_upper("step")
     chain = store.snapshots.commit(draft, parent=image.layers[-1], diff_id=digests.of(b"x"), size=4)
     stack = store.stack([*image.layers, chain])
@@ -110,23 +131,23 @@ def test_writable_folder_mounts_and_becomes_a_layer(store: Store) -> None:
         store.snapshots.adopt_upper("step")
 
 
-def test_image_without_layers_mounts(store: Store) -> None:
-    """FROM scratch has no layer, and still a root to mount and to look at."""
-    words = store.snapshots.prepare("scratch", ())
-    with mounted("overlay", words.target, mount(words)) as root:
+def test_an_image_without_layers_has_a_root(either: Store) -> None:
+    """FROM scratch has no layer, and still a root to write to and to look at."""
+    words = either.snapshots.prepare("scratch", ())
+    with ready(words) as root:
         os.mkdir(f"{root}/made")
-    assert os.listdir(words.upper) == ["made"]
-    assert store.stack(()).listdir("/") == []
+    assert either.snapshots.changes("scratch", ()) == [("/made", "A")]
+    assert either.stack(()).listdir("/") == []
 
 
-def test_root_of_the_container_looks_like_the_images(store: Store) -> None:
-    """The container's / has owner and mode of the topmost layer's, as overlayfs takes them from the upper."""
-    draft = store.snapshots.begin()
+def test_root_of_the_container_looks_like_the_images(either: Store) -> None:
+    """The container's / has owner and mode of the topmost layer's."""
+    draft = either.snapshots.begin()
     os.chown(draft.path, 3, 4)
     os.chmod(draft.path, 0o1777)  # noqa: S103 - has a bit to lose
-    chain = store.snapshots.commit(draft, parent="", diff_id=digests.of(b"r"), size=0, foreign=True)
-    words = store.snapshots.prepare("c", (chain,))
-    assert looks(words.upper)[:3] == (0o1777, 3, 4)
+    chain = either.snapshots.commit(draft, parent="", diff_id=digests.of(b"r"), size=0, foreign=True)
+    with ready(either.snapshots.prepare("c", (chain,))) as root:
+        assert looks(root)[:3] == (0o1777, 3, 4)
 
 
 @pytest.mark.parametrize("key", ["", "../x", "a/b", ".hidden"])
@@ -136,8 +157,10 @@ def test_key_is_one_plain_name(store: Store, key: str) -> None:
         store.snapshots.prepare(key, ())
 
 
-def test_an_overlay_has_as_many_layers_as_the_kernel_takes(store: Store) -> None:
+@pytest.mark.parametrize("either", ["overlay"], indirect=True)
+def test_an_overlay_has_as_many_layers_as_the_kernel_takes(either: Store) -> None:
     """127 layers mount by name, up to 499 by links, which is the kernel's limit; more is docker's error."""
+    store = either
     top, chain = "", []
     for number in range(499):
         top, _ = add_layer(store, {f"d/{number}": str(number)}, parent=top)

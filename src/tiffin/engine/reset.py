@@ -23,6 +23,8 @@ _OURS = (
     "volumes",
     "events",
     "seccomp",
+    "reserve",
+    "box",
     "sweep.lock",
 )
 """How the names in a store begin; what has others was never one, or holds more than that."""
