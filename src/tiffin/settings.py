@@ -67,9 +67,9 @@ class Privilege(Value):
         """Who this is to the host, which knows nothing of user namespaces."""
         return self.uid_map[0][1] if self.uid_map else 0
 
-    def id_count(self) -> int:
-        """Return how many user ids there are inside, 0 for all."""
-        return sum(count for _, _, count in self.uid_map)
+    def id_counts(self) -> tuple[int, int]:
+        """Return how many user and group ids there are inside, 0 for all."""
+        return sum(count for _, _, count in self.uid_map), sum(count for _, _, count in self.gid_map)
 
 
 ROOT = Privilege(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rungs import needs_ids
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,6 +48,7 @@ def test_run_without_i_has_no_input(tiffin: Tiffin) -> None:
     assert tiffin("run", "--rm", "box:1", "cat", stdin=b"secret") == ""
 
 
+@needs_ids
 def test_run_takes_its_flags(tiffin: Tiffin) -> None:
     """Variables, folder, user, hostname and entrypoint are what was asked."""
     script = "echo $GREETING $A $(id -u) $HOSTNAME; cat /etc/hostname"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rungs import needs_ids
 from tests.servers import DOCKER_REGISTRY, DockerRegistry
 from tiffin.errors import NotFound
 from tiffin.runtime import specgen
@@ -96,6 +97,7 @@ def test_names_that_are_not_there(tiffin: Tiffin, box: str) -> None:
     )
 
 
+@needs_ids
 def test_exec_of_an_unknown_user_is_126(tiffin: Tiffin, box: str) -> None:
     """As docker: the container is fine, what was asked for cannot be run."""
     assert "unable to find user nope" in tiffin.wrong("exec", "-u", "nope", box, "true", code=126)
@@ -113,6 +115,7 @@ def test_an_init_reaps_and_passes_the_exit_code(tiffin: Tiffin) -> None:
     assert tiffin.run("run", "--rm", "--init", "box:1", "sh", "-c", "exit 3").returncode == 3
 
 
+@needs_ids
 def test_security_options(tiffin: Tiffin) -> None:
     """Capabilities, no-new-privileges, seccomp and masked paths are what was asked for."""
 

@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+from tests.rungs import needs_cgroups, needs_ids
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Tiffin
 
@@ -60,6 +62,7 @@ def test_a_health_check_is_seen_by_everybody(tiffin: Tiffin) -> None:
     tiffin("rm", "never")
 
 
+@needs_cgroups
 def test_pause_and_unpause(tiffin: Tiffin) -> None:
     """What is frozen says so, cannot be frozen twice, and goes on."""
     tiffin("run", "-d", "--name", "cold", "box:1", "sleep", "1000")
@@ -129,6 +132,7 @@ def test_events_of_a_life(tiffin: Tiffin) -> None:
     assert "invalid filter 'colour'" in tiffin.wrong("events", "--filter", "colour=red")
 
 
+@needs_cgroups
 def test_stats_once_and_live(tiffin: Tiffin) -> None:
     """A table of what runs (with -a of all), once or again and again."""
     tiffin("run", "-d", "--name", "used", "-m", "64m", "box:1", "sleep", "1000")
@@ -142,6 +146,7 @@ def test_stats_once_and_live(tiffin: Tiffin) -> None:
     tiffin("rm", "-f", "used", "idle")
 
 
+@needs_cgroups
 def test_update_changes_what_runs(tiffin: Tiffin) -> None:
     """Limits are seen by the kernel and by inspect at once; the restart policy is followed."""
     tiffin("run", "-d", "--name", "tuned", "-m", "64m", "box:1", "sleep", "1000")
@@ -162,6 +167,7 @@ def test_update_changes_what_runs(tiffin: Tiffin) -> None:
     tiffin("rm", "-f", "tuned")
 
 
+@needs_cgroups
 def test_run_with_shares_of_the_machine(tiffin: Tiffin) -> None:
     """What the cgroup and the process have is read back from inside."""
     script = "cat /proc/self/oom_score_adj; cat /proc/self/status"
@@ -174,6 +180,7 @@ def test_run_with_shares_of_the_machine(tiffin: Tiffin) -> None:
     assert "Cpus_allowed_list:\t0\n" in said
 
 
+@needs_ids
 def test_run_with_what_is_handed_on(tiffin: Tiffin) -> None:
     """Rlimits, kernel settings, groups, devices, names and servers are seen from inside."""
     script = "ulimit -n; ulimit -Hn; cat /proc/sys/kernel/msgmax; id -G; cat /etc/hosts /etc/resolv.conf"

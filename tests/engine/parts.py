@@ -9,6 +9,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 from tests.servers import Asked, Reply
+from tiffin.engine.prune import Plan
 from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
 from tiffin.spec.descriptor import Descriptor
@@ -153,6 +154,11 @@ class Lines(list["Progress"]):
 def shown(engine: Engine) -> list[str]:
     """Return the names and ids of all images that can be seen."""
     return [name for view in engine.images.list(all=True) for name in (view.tags or (view.id,))]
+
+
+def sweep(engine: Engine) -> None:
+    """Remove what nothing refers to: a prune that nothing else was planned for."""
+    engine.system.prune(Plan(items=()))
 
 
 def check_sound(engine: Engine) -> None:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.conftest import make_engine
-from tests.engine.parts import check_sound
+from tests.engine.parts import check_sound, sweep
 from tests.servers import DockerRegistry
 from tiffin.build.events import StepDone, StepOutput
 from tiffin.engine.quick import run_to_end
 from tiffin.errors import BuildFailed
 from tiffin.spec.container import ContainerConfig, HostConfig
-from tiffin.store import gc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +78,7 @@ def built(engine: Engine) -> Iterator[Engine]:
     base = engine.images.get("base:1").layers
     cache = engine.store.buildcache
     cache.forget(step.key for step in cache.list() if step.result.get("chain_id") not in base)
-    gc.sweep(engine.store)
+    sweep(engine)
     check_sound(engine)
     assert os.listdir(engine.store.layout.containers) == []
 
@@ -375,7 +374,7 @@ def test_a_signal_ends_the_command_and_its_step(built: Engine, context: Path, nu
     assert poll.poll(20_000), "the step's keeper is left"
     os.close(keeper)
     assert not [view for view in built.images.list() if "app:1" in view.tags]
-    gc.sweep(built.store)
+    sweep(built)
 
 
 def _keeper_of(step: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tiffin
+from tests.rungs import needs_cgroups
 from tiffin.engine.exec import ExecRequest
 from tiffin.engine.streams import communicate
 from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, StartFailed
@@ -233,6 +234,7 @@ def test_mounts_are_seen_from_inside(engine: Engine, tmp_path: Path) -> None:
     assert lines[4] == "root"
 
 
+@needs_cgroups
 def test_limits_are_what_the_kernel_has(engine: Engine) -> None:
     """Memory, cpu and pids limits stand in the container's cgroup; a program over its memory is killed."""
     host = HostConfig(memory=16 << 20, nano_cpus=500_000_000, pids_limit=33)

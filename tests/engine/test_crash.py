@@ -15,10 +15,9 @@ import pytest
 
 from tests.conftest import _processes_naming
 from tests.engine.conftest import base_context, make_engine
-from tests.engine.parts import check_sound
+from tests.engine.parts import check_sound, sweep
 from tests.servers import DockerRegistry
 from tiffin.spec.container import ContainerConfig, HostConfig
-from tiffin.store import gc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +69,7 @@ class Scene:
             if "base:1" not in image.tags:
                 self.engine.images.remove(image.id, force=True)
         self.engine.system.prune_build_cache()
-        gc.sweep(self.engine.store)
+        sweep(self.engine)
         check_sound(self.engine)
         layout = self.engine.store.layout
         for folder in (layout.drafts, layout.ingest, layout.containers):
@@ -227,7 +226,7 @@ def test_killed_build(scene: Scene, number: int) -> None:
         scene.tiffin("build", "-q", "-t", "app:1", scene.context)
         assert image_is_whole_or_absent(scene, "app:1")
         scene.check_quiet()
-        gc.sweep(scene.engine.store)
+        sweep(scene.engine)
         check_sound(scene.engine)
         scene.engine.images.remove("app:1")
 
@@ -250,7 +249,7 @@ def test_killed_run(scene: Scene, number: int) -> None:
         scene.check_quiet()
         assert scene.tiffin(*words) == "hello\n"
         scene.check_quiet()
-        gc.sweep(scene.engine.store)
+        sweep(scene.engine)
         check_sound(scene.engine)
         assert os.listdir(scene.engine.store.layout.containers) == []
 
@@ -324,7 +323,7 @@ def test_killed_commit(scene: Scene, number: int) -> None:
         scene.tiffin("commit", "web", "app:1")
         assert scene.tiffin(*words) == "data\n"
         scene.check_quiet()
-        gc.sweep(scene.engine.store)
+        sweep(scene.engine)
         check_sound(scene.engine)
 
     kill_everywhere(scene, number, "commit", "web", "app:1", before=before, after=after)

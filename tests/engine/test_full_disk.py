@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.conftest import base_context, make_engine
-from tests.engine.parts import Shelf, check_sound, file, layer, shown
+from tests.engine.parts import Shelf, check_sound, file, layer, shown, sweep
+from tests.rungs import needs_root
 from tests.servers import DockerRegistry, ScriptedServer
 from tests.store.parts import mounted
 from tiffin.engine.quick import run_to_end
 from tiffin.errors import BuildFailed, StorageFull
 from tiffin.spec.container import ContainerConfig, HostConfig
-from tiffin.store import gc
 from tiffin.store.database import RESERVE_SIZE
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tiffin.engine.engine import Engine
+
+pytestmark = needs_root
 
 ROOM = 24 << 20
 NO_ROOM = r"(?i)no space left on device|disk is full"
@@ -137,7 +139,7 @@ def test_a_full_disk_refuses_and_works_again(small: Engine) -> None:
     os.unlink(filler)
     for view in small.containers.list(all=True):
         small.containers.remove(view.id)
-    gc.sweep(small.store)
+    sweep(small)
     hello(small)
     check_sound(small)
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.conftest import make_engine
-from tests.engine.parts import Shelf, check_sound, file, layer, shown
+from tests.engine.parts import Shelf, check_sound, file, layer, shown, sweep
 from tests.servers import ScriptedServer
 from tiffin.engine.images import Removed
 from tiffin.engine.streams import communicate
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec.container import ContainerConfig, HostConfig
-from tiffin.store import gc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,12 +117,12 @@ def test_what_a_container_uses_stays(images: Engine) -> None:
         Removed(deleted=image_id),
     )
     # The container keeps what it stands on.
-    gc.sweep(images.store)
+    sweep(images)
     check_sound(images)
     assert images.containers.inspect(user)["Image"] == image_id
     assert images.containers.list(all=True)[0].image_id == image_id
     images.containers.remove(user)
-    gc.sweep(images.store)
+    sweep(images)
 
 
 def test_what_a_running_container_uses_cannot_be_forced(engine: Engine) -> None:
@@ -165,7 +164,7 @@ def test_a_stopped_container_outlives_its_image(engine: Engine) -> None:
     assert output == [b"kept\n"]
     assert engine.containers.list(all=True)[0].image == "gone:1"
     engine.containers.remove(user)
-    gc.sweep(engine.store)
+    sweep(engine)
     check_sound(engine)
 
 
@@ -297,7 +296,7 @@ def test_the_build_cache_stays_until_it_is_pruned(tmp_path: Path) -> None:
         first = engine.images.build(str(tmp_path / "context"), tags=["made:1"])
         layer_id = engine.images.get("made:1").layers[0]
         engine.images.remove("made:1")
-        gc.sweep(engine.store)
+        sweep(engine)
         assert engine.store.snapshots.has(layer_id)
         again = engine.images.build(str(tmp_path / "context"), tags=["made:1"])
         assert again.image_id == first.image_id

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.conftest import base_context, make_engine
-from tests.engine.parts import Shelf, check_sound, file, layer
+from tests.engine.parts import Shelf, check_sound, file, layer, sweep
 from tests.servers import ScriptedServer
 from tiffin.spec.container import ContainerConfig, HostConfig
-from tiffin.store import gc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +64,7 @@ def at_once(tmp_path: Path) -> Iterator[Commands]:
         yield Commands(engine)
         for view in engine.containers.list(all=True):
             engine.containers.remove(view.id, force=True, volumes=True)
-        gc.sweep(engine.store)
+        sweep(engine)
         check_sound(engine)
 
 

@@ -12,7 +12,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.rootless.conftest import User
+    from tests.accounts import User
 
 _LIBRARY = """
 import tiffin
@@ -38,7 +38,7 @@ def test_a_container_is_confined_as_roots_is(user: User) -> None:
     """Root inside, one filter, no more; seen from the host it is the user."""
     script = "id -u; grep -c . /proc/self/uid_map; grep Seccomp: /proc/self/status; hostname"
     out = user.tiffin("run", "--rm", "--network", "none", "--hostname", "here", "base:1", "sh", "-c", script)
-    ranges = "2" if user.name.endswith("many") else "1"
+    ranges = "2" if user.name.endswith("subids") else "1"
     assert out.split() == ["0", ranges, "Seccomp:", "2", "here"]
 
 
@@ -76,6 +76,8 @@ def test_one_id_refuses_another_user_by_name(single: User) -> None:
     said = single.wrong("run", "--rm", "-u", "web", "base:1", "id", code=125)
     assert "cannot run as user 7:8: the only id inside is root's" in said
     assert "usermod --add-subuids" in said
+    said = single.wrong("run", "--rm", "--group-add", "77", "base:1", "id", code=125)
+    assert "cannot add group 77: the only id inside is root's" in said
 
 
 def test_limits_are_refused_not_ignored(user: User) -> None:

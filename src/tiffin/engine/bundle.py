@@ -182,24 +182,28 @@ def _spec(
 
 def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:
     """Return the user that a process of the container runs as; Unsupported for ids that are not there."""
-    found = resolve_user(engine.store, record, text)
-    privilege = engine.settings.privilege
-    count = privilege.id_count()
-    if count and max(found.uid, found.gid) >= count:
-        what = "the only id inside is root's" if count == 1 else f"there are {count} ids inside"
-        message = f"cannot run as user {found.uid}:{found.gid}: {what}"
-        raise Unsupported(message, hint=privilege.remedy or "leave --user out")
-    return found.replace(groups=tuple(g for g in found.groups if g < count)) if count else found
-
-
-def resolve_user(store: Store, record: ContainerRecord, text: str) -> User:
-    """Look a user up in the container's own files, as they are now (upper folder first)."""
-    stack = store.snapshots.view(record.id, record.layers)
+    # Looked up in the container's own files, as they are now (upper folder first).
+    stack = engine.store.snapshots.view(record.id, record.layers)
     found = user.resolve(text, stack.read)
-    if record.host.group_add:
-        more = user.groups(record.host.group_add, stack.read)
-        found = found.replace(groups=tuple(dict.fromkeys((*found.groups, *more))))
-    return found
+    added = user.groups(record.host.group_add, stack.read)
+    groups = dict.fromkeys((*found.groups, *added))
+    users_there, groups_there = engine.settings.privilege.id_counts()
+    if users_there:
+        if found.uid >= users_there or found.gid >= groups_there:
+            raise _no_such_id(engine, f"run as user {found.uid}:{found.gid}", "--user")
+        if added and max(added) >= groups_there:
+            raise _no_such_id(engine, f"add group {max(added)}", "--group-add")
+        groups = dict.fromkeys(group for group in groups if group < groups_there)
+    return found.replace(groups=tuple(groups))
+
+
+def _no_such_id(engine: Engine, what: str, flag: str) -> Unsupported:
+    users, groups = engine.settings.privilege.id_counts()
+    there = f"inside there are {users} user and {groups} group ids"
+    if users == groups == 1:
+        there = "the only id inside is root's"
+    hint = engine.settings.privilege.remedy if users == 1 else "give this user a longer range in /etc/subuid"
+    return Unsupported(f"cannot {what}: {there}", hint=hint or f"leave {flag} out")
 
 
 def _mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:

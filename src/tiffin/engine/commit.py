@@ -46,8 +46,8 @@ def commit(engine: Engine, record: ContainerRecord, request: CommitRequest) -> s
     """Make an image of a container and return its id.
 
     Costs what the container wrote, whatever its image weighs. Its files are copied: it goes on with its
-    own. While they are, it stands still unless `pause` is False; then a file that changes under the copy is
-    a Conflict. Raises NotFound if the container's image is gone.
+    own. While they are, it stands still unless `pause` is False, or this user has no cgroups to stop it by;
+    then a file that changes under the copy is a Conflict. Raises NotFound if the container's image is gone.
     """
     store = engine.store
     tags = (image_name(request.name),) if request.name else ()
@@ -119,6 +119,7 @@ def _layer(engine: Engine, record: ContainerRecord, *, pause: bool) -> _NewLayer
 @contextmanager
 def _standing_still(engine: Engine, record: ContainerRecord, *, wanted: bool) -> Iterator[None]:
     """Freeze a running container for the length of a block; one that stands still already stays so."""
+    wanted = wanted and engine.settings.privilege.cgroups
     if not wanted or engine.store.containers.state(record.id).status != "running":
         yield
         return

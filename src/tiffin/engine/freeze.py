@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.engine.start import connect
-from tiffin.errors import Conflict
+from tiffin.errors import Conflict, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ def pause(engine: Engine, record: ContainerRecord) -> None:
         raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
     if status != "running":
         raise Conflict(f"Container {record.id} is not running")
+    if not engine.settings.privilege.cgroups:
+        message = "pause needs cgroups, which this user cannot write"
+        raise Unsupported(message, hint="tiffin doctor says what would give them")
     with connect(engine.store, record) as connection:
         connection.pause()
 

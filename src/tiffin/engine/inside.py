@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing.connection import Connection, Pipe
 
 from tiffin.errors import TiffinError, Unavailable
@@ -93,7 +94,7 @@ def _package_folder() -> str:
 
 def _plain(value: Any) -> Any:
     """Return a read-only mapping as a dictionary, which can travel."""
-    return dict(value) if hasattr(value, "items") else value
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _lend(argument: Any, mode: str, stack: contextlib.ExitStack) -> Any:

@@ -138,6 +138,9 @@ class System:
 
         With `keep_bytes` the longest unused go until the cache is no larger than that.
         """
+        if self._engine.outside():
+            words = {"all": all, "filters": filters, "keep_bytes": keep_bytes}
+            return self._engine.inside("system.plan_prune_build_cache", **words)  # type: ignore[no-any-return]
         from tiffin.engine.prune import Planner
 
         planner = Planner(self._engine)

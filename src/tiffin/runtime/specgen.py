@@ -134,7 +134,7 @@ def generate(  # the parts of one document
         "linux": _linux(host, container_id, machine, security, network, shared=shared, privilege=privilege),
     }
     _burden(process, host)
-    _name(spec, config, host)
+    _name(spec, config, host, privilege)
     propagation = {m.propagation.removeprefix("r") for m in mounts if isinstance(m, Bind)}
     if "shared" in propagation or "slave" in propagation:
         spec["linux"]["rootfsPropagation"] = "shared" if "shared" in propagation else "slave"
@@ -146,10 +146,12 @@ def generate(  # the parts of one document
     return spec
 
 
-def _name(spec: dict[str, Any], config: ContainerConfig, host: HostConfig) -> None:
+def _name(spec: dict[str, Any], config: ContainerConfig, host: HostConfig, privilege: Privilege) -> None:
     """Give the domain's name beside the host's; with the host's UTS namespace there is neither to give."""
     if host.uts_mode == "host":
         del spec["hostname"]
+    elif config.domainname and privilege.uid_map:
+        spec["domainname"] = config.domainname  # there only the call may set it; old runtimes do not know it
     elif config.domainname:
         spec["linux"]["sysctl"]["kernel.domainname"] = config.domainname
 
@@ -280,6 +282,8 @@ def _mounts(
     if not privilege.cgroups and machine.cgroup_version == 1:
         system = [m for m in system if m["type"] != "cgroup"]  # it would show all trees of the host
     wanted = [_bind(m, machine) if isinstance(m, Bind) else _tmpfs(m) for m in mounts]
+    if privilege.uid_map:  # no nodes are made in a user namespace, and the runtime would bind none renamed
+        wanted += [_mount(d.target, "bind", os.path.realpath(d.source), "rbind") for d in host.devices]
     wanted += [
         _tmpfs(Tmpfs(target=os.path.normpath(target), options=tuple(filter(None, options.split(",")))))
         for target, options in host.tmpfs.items()
@@ -354,7 +358,7 @@ def _linux(
         linux["sysctl"]["net.ipv4.ping_group_range"] = f"0 {last}"
     if host.privileged:
         return linux | {"devices": devices.of_host()}
-    if host.devices:
+    if host.devices and not privilege.uid_map:
         linux["devices"], rules = devices.given(host.devices)
         if privilege.cgroups:
             linux["resources"]["devices"] = [*linux["resources"]["devices"], *rules]

@@ -1,0 +1,21 @@
+"""What the user who runs the tests may do: a test that needs more is skipped, with the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tiffin.settings import privilege
+
+PRIVILEGE = privilege({})
+
+needs_root = pytest.mark.skipif(PRIVILEGE.rung != "root", reason="mounts, nodes or owners that need root")
+needs_cgroups = pytest.mark.skipif(not PRIVILEGE.cgroups, reason="without cgroups limits are refused")
+needs_ids = pytest.mark.skipif(PRIVILEGE.rung == "single", reason="with one id all is root's")
+
+
+def outside(uid: int) -> int:
+    """Return which id of the host has a file that belongs to `uid` inside."""
+    for inside, start, count in PRIVILEGE.uid_map:
+        if inside <= uid < inside + count:
+            return start + uid - inside
+    return uid
