@@ -39,6 +39,7 @@ DOOR = "tiffin"
 
 # Who else may do what belongs to one room; the reason stands beside it.
 MAY_LEAVE_A_PROCESS = {
+    "engine.visitor": "a visitor runs in a process of its own, and ends it",
     "keeper": "a keeper is a process of its own, and ends it",
     "layer.worker": "an extraction runs in a process of its own, and ends it",
 }

@@ -312,3 +312,26 @@ def test_what_would_go_is_counted_where_the_ids_are(user: User) -> None:
     ):
         assert user.tiffin(*words).startswith("would remove 1 container, ")
     user.tiffin("rm", "-v", "private")
+
+
+def test_copies_go_both_ways(user: User) -> None:
+    """Copying reaches a running container and a stopped one, and their volumes; here it is the user's."""
+    with open(f"{user.home}/note", "w") as stream:
+        stream.write("from here")
+    user.tiffin(
+        "run", "-d", "--name", "copied", "-v", "kept:/v", "--tmpfs", "/mem", "base:1", "sleep", "1000"
+    )
+    for place in ("/tmp", "/v", "/mem"):  # noqa: S108 - in there
+        user.tiffin("cp", "note", f"copied:{place}/note")
+        assert user.tiffin("exec", "copied", "stat", "-c", "%u:%g", f"{place}/note") == "0:0\n"
+        user.tiffin("cp", f"copied:{place}", f"{user.home}/back{place.replace('/', '-')}")
+        path = f"{user.home}/back{place.replace('/', '-')}/note"
+        assert os.stat(path).st_uid == user.uid
+    user.tiffin("stop", "-t", "0", "copied")
+    user.tiffin("cp", "-a", "copied:/owned", "back-owned")
+    user.tiffin("cp", "note", "copied:/v/again")
+    assert user.tiffin("run", "--rm", "-v", "kept:/v", "base:1", "cat", "/v/again") == "from here"
+    user.tiffin("start", "copied")
+    assert user.tiffin("exec", "copied", "ls", "/v") == "again\nnote\n"
+    user.tiffin("rm", "-f", "copied")
+    user.tiffin("volume", "rm", "kept")

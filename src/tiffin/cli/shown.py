@@ -45,6 +45,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container commit": {
         "test_tarball.py": "author change message pause",
     },
+    "container cp": {
+        "test_cp.py": "archive follow-link quiet",
+    },
     "container create": {
         "test_session.py": "name",
         "test_session_docker.py": "cidfile domainname expose label label-file stop-timeout",

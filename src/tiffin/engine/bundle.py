@@ -158,7 +158,7 @@ def _spec(
         container_id=record.id,
         rootfs=rootfs,
         process_user=process_user(engine, record, config.user),
-        mounts=_mounts(store, record),
+        mounts=mounts(store, record),
         hostname=hostname,
         files=folder,
         machine=machine,
@@ -206,7 +206,8 @@ def _no_such_id(engine: Engine, what: str, flag: str) -> Unsupported:
     return Unsupported(f"cannot {what}: {there}", hint=hint or f"leave {flag} out")
 
 
-def _mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:
+def mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:
+    """Return what is mounted for the user; raise InvalidArgument for a source that is not there."""
     found: list[specgen.Bind | specgen.Tmpfs] = []
     for value in record.mounts:
         point = MountPoint.from_json(value)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.changes import Change
     from tiffin.engine.commit import CommitRequest
+    from tiffin.engine.copy import Outgoing, PathStat, Write
     from tiffin.engine.engine import Engine
     from tiffin.engine.exec import ExecRequest
     from tiffin.engine.filters import Filters
@@ -320,6 +321,41 @@ class Containers:
         from tiffin.engine.exec import execute
 
         return execute(self._engine, self.get(name), request)
+
+    def stat_path(self, name: str, path: str) -> PathStat:
+        """Return what lies at a path of a container, running or not; raises NotFound."""
+        from tiffin.engine.copy import stat_path
+
+        return stat_path(self._engine, self.get(name), path, name=name)
+
+    def copy_out(self, name: str, path: str, *, follow: bool = False, pattern: bool = False) -> Outgoing:
+        """Begin to archive a file or folder of a container, running or not; close what is returned.
+
+        `path` may end with `/.`: the content of a folder. With `follow` a symbolic link at its end is
+        followed; with `pattern` one that names nothing may have `*`, `?` and `[...]` in it. Raises NotFound.
+        """
+        from tiffin.engine.copy import copy_out
+
+        return copy_out(self._engine, self.get(name), path, name=name, follow=follow, pattern=pattern)
+
+    def copy_into(
+        self,
+        name: str,
+        path: str,
+        archive: BinaryIO | Callable[[Write], object],
+        *,
+        owner: tuple[int, int] | None = None,
+    ) -> int:
+        """Unpack an archive into a folder of a container, running or not; return its files' bytes.
+
+        `archive` is a stream (of a tar, compressed or not) or a function that is given one to write with.
+        Owners are those of the archive unless `owner` says another. Raises NotFound if there is no such
+        folder, InvalidArgument if it is none, Forbidden if it is read-only, Conflict where a folder would
+        take the place of something else or the other way round.
+        """
+        from tiffin.engine.copy import copy_into
+
+        return copy_into(self._engine, self.get(name), path, archive, name=name, owner=owner)
 
     def export(self, name: str, out: BinaryIO) -> None:
         """Write a container's file system as a tar; it may run meanwhile."""

@@ -17,6 +17,12 @@ _SET_NAME = 15
 _OPEN_TREE, _MOVE_MOUNT = 428, 429  # numbers of system calls, the same everywhere
 _HERE = -100  # AT_FDCWD
 _CLONE, _FROM_DESCRIPTOR = 0x1, 0x4
+_LOCKED = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
+"""Flags of statvfs that mount has under the same numbers, and a remount must repeat."""
+_RELATIVE_TIMES = 0x200000
+_CAPABILITY_VERSION = 0x20080522
+_FILE_CAPABILITIES = (0, 1, 2, 3, 4, 27, 31)
+"""chown, dac_override, dac_read_search, fowner, fsetid, mknod, setfcap."""
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 _libc: Any = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +49,27 @@ def unmount(target: str) -> None:
 def own_ids() -> None:
     """Enter a user namespace of our own, still without maps."""
     _check(_libc.unshare(_NEW_USER_NAMESPACE), "unshare")
+
+
+def join_ids(namespace: int) -> None:
+    """Enter the user namespace of a descriptor; this process must have one thread."""
+    _check(_libc.setns(namespace, _NEW_USER_NAMESPACE), "setns")
+
+
+def keep_file_capabilities() -> None:
+    """Give up every capability but those that files need: their owners, modes, kinds and attributes.
+
+    What /proc guards by another process's privileges (its root, its open files) stays closed from then on.
+    """
+    kept = sum(1 << number for number in _FILE_CAPABILITIES)
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    sets = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    current = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(head, current), "capget")
+    for number in range(6):  # what this process never had it cannot keep
+        sets[number] &= current[number]
+    _check(_libc.capset(head, sets), "capset")
 
 
 def own_mounts() -> None:
@@ -99,6 +126,18 @@ def bind_read_only(path: str) -> None:
         mount("", path, "", BIND | _REMOUNT | _READ_ONLY, "")
     except OSError:
         return
+
+
+def bind(source: str, target: str, *, recursive: bool) -> None:
+    """Show a file or folder at another place too, with what is mounted below it if `recursive`."""
+    mount(source, target, "", BIND | (_RECURSIVE if recursive else 0), "")
+
+
+def make_read_only(target: str) -> None:
+    """Take writing away from one mount; what a user namespace may not change of it stays as it is."""
+    found = os.statvfs(target).f_flag
+    flags = found & _LOCKED | (_RELATIVE_TIMES if found & os.ST_RELATIME else 0)
+    mount("", target, "", _REMOUNT | BIND | _READ_ONLY | flags, "")
 
 
 def mount_overlay(base: str, target: str, options: str) -> None:

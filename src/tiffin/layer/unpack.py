@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 
-from tiffin.errors import Corrupt, Forbidden, StorageFull, TiffinError, Unavailable
+from tiffin.errors import Conflict, Corrupt, Forbidden, StorageFull, TiffinError, Unavailable
 from tiffin.layer import attributes, owners, sparse, tar, whiteout
 from tiffin.layer.limits import CHANGE
 
@@ -58,7 +58,8 @@ class Unpacker:
     """Puts entries into the current directory. `finish` must follow the last `add`.
 
     With `whiteouts`, names that begin with `.wh.` become overlayfs's marks; without, they are names, and
-    the owner and mode of what exists already is never inherited.
+    the owner and mode of what exists already is never inherited. With `careful`, a folder never takes the
+    place of something else, nor something else the place of a folder: that is a Conflict.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Unpacker:
         whiteouts: bool,
         limits: Limits,
         lower: Lower | None = None,
+        careful: bool = False,
     ) -> None:
         """Unpack what `reader` hands out."""
         self.entries = 0
@@ -78,6 +80,7 @@ class Unpacker:
         self._whiteouts = whiteouts
         self._limits = limits
         self._lower = lower
+        self._careful = careful
         self._folders: dict[bytes, tuple[Entry, bool]] = {}
         self._implied: dict[bytes, None] = {}
         self._pending: list[Entry] = []
@@ -127,14 +130,18 @@ class Unpacker:
                 raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
             except OSError as error:
                 raise explain(error).at(f"entry {entry.text}") from error
-        for path in filter(None, self.implied):
+        for path in () if self._careful else filter(None, self.implied):
             os.utime(b"/" + path, ns=(0, 0), follow_symlinks=False)
 
     def enter(self, folder: bytes) -> None:
         """Put all entries below a folder of the root, made if need be; call it before the first `add`."""
         self.ensure(folder)
         os.chdir(folder)
-        self._base = os.getcwdb().lstrip(b"/") + b"/"
+        self.stay()
+
+    def stay(self) -> None:
+        """Put all entries below the current directory, which need not be the root."""
+        self._base = os.getcwdb().strip(b"/") + b"/"
 
     def ensure(self, folder: bytes) -> None:
         """Make a folder and those above it, through symbolic links, as docker does."""
@@ -225,6 +232,8 @@ class Unpacker:
             status = os.lstat(path)
             existed = stat.S_ISDIR(status.st_mode)
             if not existed:
+                if self._careful:
+                    raise Conflict(self._overwriting("non-directory", path, "directory")) from None
                 os.unlink(path)
                 os.mkdir(path, mode)
                 if whiteout.is_whiteout(status):
@@ -411,6 +420,11 @@ class Unpacker:
             self.ensure(path.rpartition(b"/")[0])
             whiteout.make_whiteout(path, self._xattr)
 
+    def _overwriting(self, old: str, path: bytes, new: str) -> str:
+        top = "/" + os.fsdecode(self._base).rstrip("/")
+        here = f"{top.rstrip('/')}/{os.fsdecode(path)}"
+        return f'cannot overwrite {old} "{here}" with {new} "{top}"'
+
     def _place(self, path: bytes, make: Callable[[], Made]) -> Made:
         """Make something new at a path, after removing what is there and making the folders above."""
         try:
@@ -431,7 +445,8 @@ class Unpacker:
         except FileNotFoundError:
             return
         except IsADirectoryError:
-            pass
+            if self._careful:
+                raise Conflict(self._overwriting("directory", path, "non-directory")) from None
         else:
             return
         waiting = [path]
