@@ -94,10 +94,12 @@ def in_container(engine: Engine, record: ContainerRecord, request: dict[str, Any
 
     Raises Conflict for one that is between two runs.
     """
+    volumes = [mount["destination"] for mount in record.mounts if mount["type"] != "tmpfs"]
+    known = {**_means(engine.settings.privilege), "volumes": volumes}
     for _ in range(_LOOKS):
         place, lock = _place(engine, record)
         try:
-            visit = Visit({**request, "place": place, **_means(engine.settings.privilege)}, data, lock)
+            visit = Visit({**known, **request, "place": place}, data, lock)
         except BaseException:
             if lock:
                 lock.__exit__(None, None, None)
@@ -121,7 +123,7 @@ def at_home(privilege: Privilege, folder: str, request: dict[str, Any], data: in
         own = privilege.replace(
             rung="single", uid_map=((0, os.geteuid(), 1),), gid_map=((0, os.getegid(), 1),)
         )
-    visit = Visit({**request, "place": {"folder": folder}, **_means(own)}, data)
+    visit = Visit({**_means(own), "volumes": (), **request, "place": {"folder": folder}}, data)
     visit.report()
     return visit
 

@@ -101,7 +101,7 @@ def _give(request: dict[str, Any]) -> dict[str, Any]:
 
 def _take(request: dict[str, Any]) -> dict[str, Any]:
     """Unpack what descriptor 0 gives into a folder."""
-    source = Source(limits := Limits())  # which imports what inflates it
+    source = Source(limits := Limits(), growing=False)  # which imports what inflates it
     reader = TarReader(source.chunk, name_max=limits.name_length)
     _enter(request)
     source.start()
@@ -111,8 +111,9 @@ def _take(request: dict[str, Any]) -> dict[str, Any]:
         raise InvalidArgument("extraction point is not a directory")
     os.chdir(path)
     if os.statvfs(".").f_flag & os.ST_RDONLY:
-        own = os.stat("/").st_dev == info.st_dev
-        what = "container rootfs" if own else "mounted volume"
+        here = os.getcwd() + "/"
+        mounted = any(here.startswith(posixpath.realpath(v) + "/") for v in request["volumes"])
+        what = "mounted volume" if mounted else "container rootfs"
         raise Forbidden(f"{what} is marked read-only", hint="write into a volume or a tmpfs of it instead")
     os.umask(0)
     unpacker = Unpacker(reader, xattr=request["xattr"], whiteouts=False, limits=limits, careful=True)
