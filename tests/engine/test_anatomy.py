@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.conftest import make_engine
-from tests.engine.parts import Shelf, file, layer, special
+from tests.engine.parts import Shelf, check_sound, file, layer, special
 from tests.servers import ScriptedServer
 from tiffin.engine.anatomy import split
 from tiffin.errors import InvalidArgument, NotFound
@@ -17,7 +20,6 @@ from tiffin.store.compare import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tiffin.engine.engine import Engine
 
@@ -108,6 +110,28 @@ def test_diff_looks_at_content_and_looks(tmp_path: Path) -> None:
         ("C", "/text"),
     ]  # fmt: skip
     assert Difference(change="C", path="/text", before=1, after=1) in found
+
+
+def test_indexes_are_made_once_and_again_when_damaged(images: Engine) -> None:
+    """A second look reads the indexes; one that is damaged is no answer, and fsck finds and mends it."""
+    expected = changes(images, "x:1", "x:4")
+    store = images.store
+    paths = [store.layout.index(chain) for chain in images.images.get("x:4").layers]
+    before = [os.stat(path).st_ino for path in paths]
+    assert changes(images, "x:1", "x:4") == expected
+    assert [os.stat(path).st_ino for path in paths] == before
+    check_sound(images)
+    for path, damage in zip(paths, (b"", b"tiffin-index 2 sha256:0\n[]", None), strict=False):
+        data = Path(path).read_bytes()
+        Path(path).write_bytes(data[:-1] if damage is None else damage)
+    findings = images.system.fsck()
+    assert {(found.kind, found.path) for found in findings} == {("index", path) for path in paths[:3]}
+    assert changes(images, "x:1", "x:4") == expected
+    check_sound(images)
+    shutil.copy(paths[1], paths[0])
+    assert ["was changed" in found.message for found in images.system.fsck()] == [True]
+    assert [found.repaired for found in images.system.fsck(repair=True)] == [True]
+    check_sound(images)
 
 
 def lines(engine: Engine, name: str, path: str) -> list[tuple[str, str, int]]:

@@ -335,3 +335,15 @@ def test_copies_go_both_ways(user: User) -> None:
     assert user.tiffin("exec", "copied", "ls", "/v") == "again\nnote\n"
     user.tiffin("rm", "-f", "copied")
     user.tiffin("volume", "rm", "kept")
+
+
+def test_images_are_compared_where_the_ids_are(user: User) -> None:
+    """Indexes are made of files that only other ids may read."""
+    owner = "web" if user.name.endswith("many") else "root"
+    command = f"echo x > /x && chmod 600 /x && chown {owner} /x"
+    user.tiffin("run", "--name", "secret", "base:1", "sh", "-c", command)
+    user.tiffin("commit", "secret", "secret:1")
+    assert user.tiffin("image", "diff", "base:1", "secret:1").splitlines()[1].split()[:2] == ["A", "/x"]
+    assert user.tiffin("history", "--waste", "-q", "secret:1")
+    user.tiffin("rm", "secret")
+    user.tiffin("rmi", "secret:1")

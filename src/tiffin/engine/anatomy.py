@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import stat
-
 from tiffin.engine.image_views import ImageView, image_view
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.layer.index import FILE
 from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
 from tiffin.spec.image import HistoryEntry
 from tiffin.spec.value import Value
-from tiffin.store import compare
+from tiffin.store import compare, indexes
+from tiffin.store.indexes import Merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,10 +54,15 @@ class Tree(Value):
     variants: tuple[Variant, ...]
 
 
-def differences(engine: Engine, old: str, new: str) -> Iterator[Difference]:
-    """Yield the paths that are not the same in two images, by path."""
-    left, right = (engine.store.images.resolve(name) for name in (old, new))
-    return compare.differences(engine.store.stack(left.layers), engine.store.stack(right.layers))
+def differences(engine: Engine, old: str, new: str) -> tuple[Difference, ...]:
+    """Return the paths that are not the same in two images, by path."""
+    left, right = (merged(engine, engine.store.images.resolve(name)) for name in (old, new))
+    return tuple(compare.differences(left, right))
+
+
+def merged(engine: Engine, record: ImageRecord) -> Merged:
+    """Return what an image's layers show, from their indexes."""
+    return Merged([indexes.rows(engine.store, chain_id) for chain_id in record.layers])
 
 
 def blame(engine: Engine, name: str, path: str) -> tuple[Blame, ...]:
@@ -106,18 +111,14 @@ def makers(config: ImageConfig) -> list[HistoryEntry]:
 
 def wasted(engine: Engine, record: ImageRecord) -> tuple[int, ...]:
     """Return for each layer, bottom first, the bytes of its files that a later layer hides."""
-    store = engine.store
-    visible = dict.fromkeys(map(store.layout.layer_name, record.layers), 0)
-    seen: set[tuple[int, int]] = set()
-    start = len(store.layout.layers) + 1
-    for _, node in store.stack(record.layers).walk("/"):
-        info = node.info
-        if not stat.S_ISREG(info.st_mode) or (info.st_dev, info.st_ino) in seen:
-            continue
-        seen.add((info.st_dev, info.st_ino))
-        visible[node.places[0][start:].partition("/")[0]] += info.st_size
-    sizes = map(store.snapshots.size, record.layers)
-    return tuple(max(0, size - shown) for size, shown in zip(sizes, visible.values(), strict=True))
+    visible = [0] * len(record.layers)
+    seen: set[tuple[int, str]] = set()
+    for row, layer, first in merged(engine, record).entries.values():
+        if row[1] == FILE and (layer, first) not in seen:
+            seen.add((layer, first))
+            visible[layer] += row[5]
+    sizes = map(engine.store.snapshots.size, record.layers)
+    return tuple(max(0, size - shown) for size, shown in zip(sizes, visible, strict=True))
 
 
 def tree(engine: Engine, views: Sequence[ImageView]) -> Iterator[Tree]:

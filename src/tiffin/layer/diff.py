@@ -65,7 +65,7 @@ def write_tar(directory: str, write: Callable[[bytes], object], *, xattr: str) -
     Symbolic links are never followed. Raises Conflict if something changes meanwhile, InvalidArgument for
     what no layer can hold.
     """
-    _Serializer(write, xattr).run(directory)
+    Serializer(write, xattr).run(directory)
 
 
 def measure(directory: str, *, xattr: str) -> Measured:
@@ -73,7 +73,7 @@ def measure(directory: str, *, xattr: str) -> Measured:
     import hashlib
 
     digest = hashlib.sha256()
-    serializer = _Serializer(digest.update, xattr)
+    serializer = Serializer(digest.update, xattr)
     serializer.run(directory)
     return Measured(
         diff_id="sha256:" + digest.hexdigest(), size=serializer.content, tar_size=serializer.written
@@ -92,8 +92,11 @@ class _Open:
         self.names: Iterator[tuple[bytes, bool]] = iter(())
 
 
-class _Serializer:
+class Serializer:
+    """One walk over a layer's directory, in the order of the format."""
+
     def __init__(self, write: Callable[[bytes], object], xattr: str) -> None:
+        """Write to `write`; `xattr` is the prefix of overlayfs's marks."""
         self.content = 0
         self.written = 0
         self._write = write
@@ -166,7 +169,7 @@ class _Serializer:
             entry = Entry(path or b"./", tar.FOLDER, mode=mode, uid=uid, gid=gid)
             entry.mtime = status.st_mtime_ns if path else 0
             entry.xattrs = kept
-            self._put(tar.encode(entry))
+            self._emit(entry)
         if self._opaque in names and os.getxattr(file, self._opaque) == b"y":
             self._mark(path + whiteout.OPAQUE)
         folder.names = iter(_listing(file))
@@ -200,7 +203,7 @@ class _Serializer:
             if first is not path:
                 entry.kind = tar.LINK
                 entry.link = first
-                self._put(tar.encode(entry))
+                self._emit(entry)
                 return -1
         if kind == stat.S_IFREG:
             self._file(parent, name, entry, status)
@@ -210,7 +213,7 @@ class _Serializer:
             entry.link = os.readlink(name, dir_fd=parent)
         elif kind != stat.S_IFIFO:
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        self._put(tar.encode(entry))
+        self._emit(entry)
         return -1
 
     def _file(self, parent: int, name: bytes, entry: Entry, status: os.stat_result) -> None:
@@ -225,15 +228,14 @@ class _Serializer:
                 _restore_device(entry, file, names)
             left = entry.size = status.st_size if entry.kind == tar.REGULAR else 0
             self.content += left
-            self._put(tar.encode(entry))
+            self._emit(entry)
             while left:
                 data = os.read(file, min(left, _READ))
                 if not data:
                     raise Conflict(f"{entry.text} became shorter while it was read")
                 left -= len(data)
-                self._put(data)
-            if padding := -entry.size % tar.BLOCK:
-                self._put(tar.ZEROS[:padding])
+                self._content(data)
+            self._end(entry)
         finally:
             os.close(file)
 
@@ -254,7 +256,19 @@ class _Serializer:
         return (names and owners.owner(file, names)) or owners.seen(status)
 
     def _mark(self, name: bytes) -> None:
-        self._put(tar.encode(Entry(name, mode=0o600)))
+        self._emit(Entry(name, mode=0o600))
+
+    # What an index overrides: it wants the same entries and content, but no tar (see index).
+
+    def _emit(self, entry: Entry) -> None:
+        self._put(tar.encode(entry))
+
+    def _content(self, data: bytes) -> None:
+        self._put(data)
+
+    def _end(self, entry: Entry) -> None:
+        if padding := -entry.size % tar.BLOCK:
+            self._put(tar.ZEROS[:padding])
 
     def _put(self, data: bytes) -> None:
         self._parts.append(data)

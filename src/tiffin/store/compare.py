@@ -1,24 +1,19 @@
-"""Two stacks of layers side by side, and one path down through the layers of a stack.
-
-What both stacks have from the same layers is the same without a look: a comparison costs what differs.
-"""
+"""Two stacks of layers side by side, by their indexes, and one path down through the layers of a stack."""
 
 from __future__ import annotations
 
-import os
 import posix
 import stat
 
-from tiffin.layer import attributes, whiteout
+from tiffin.layer import whiteout
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import os
+    from collections.abc import Sequence
 
-    from tiffin.store.overlay import Node, Stack
-
-_READ = 1 << 20
+    from tiffin.store.indexes import Entry, Merged
 
 
 class Difference(Value):
@@ -41,74 +36,31 @@ class Touch(Value):
     size: int = 0
 
 
-def differences(left: Stack, right: Stack) -> Iterator[Difference]:
-    """Yield what is different on the right, by path; everything in a folder that came or went is told.
+def differences(left: Merged, right: Merged) -> list[Difference]:
+    """Return what is different on the right, by path; everything in a folder that came or went is told.
 
     Changed is what has another kind, mode, owner, attributes, link text or content; times do not count.
     """
-    todo: list[tuple[str, Node | None, Node | None]] = [("/", left.root(), right.root())]
-    while todo:
-        path, old, new = todo.pop()
-        if old and new and old.places == new.places:
-            continue
-        if old is None or new is None:
-            yield Difference(change="A" if new else "D", path=path, before=_size(old), after=_size(new))
-        elif not _is_same(left, right, old, new):
-            yield Difference(change="C", path=path, before=_size(old), after=_size(new))
-        prefix = path.rstrip("/")
-        names = {*_names(left, old), *_names(right, new)}
-        todo += [
-            (f"{prefix}/{name}", _child(left, old, name), _child(right, new, name))
-            for name in sorted(names, reverse=True)
-        ]
+    old, new = left.entries, right.entries
+    found = [path for path in old.keys() | new.keys() if _other(old.get(path), new.get(path))]
+    found.sort(key=lambda path: path.split("/"))
+    return [
+        Difference(
+            change="A" if path not in old else "C" if path in new else "D",
+            path=f"/{path}",
+            before=_size(old.get(path)),
+            after=_size(new.get(path)),
+        )
+        for path in found
+    ]
 
 
-def _size(node: Node | None) -> int:
-    return node.info.st_size if node and stat.S_ISREG(node.info.st_mode) else 0
+def _other(one: Entry | None, other: Entry | None) -> bool:
+    return one is None or other is None or one[0] != other[0]
 
 
-def _names(stack: Stack, node: Node | None) -> list[str]:
-    return stack.names(node) if node and node.is_folder else []
-
-
-def _child(stack: Stack, node: Node | None, name: str) -> Node | None:
-    return stack.child(node, name) if node and node.is_folder else None
-
-
-def _is_same(left: Stack, right: Stack, old: Node, new: Node) -> bool:
-    a, b = old.info, new.info
-    if (a.st_mode, a.st_uid, a.st_gid, a.st_rdev) != (b.st_mode, b.st_uid, b.st_gid, b.st_rdev):
-        return False
-    if _attributes(old.places[0]) != _attributes(new.places[0]):
-        return False
-    if stat.S_ISLNK(a.st_mode):
-        return posix.readlink(old.places[0]) == posix.readlink(new.places[0])
-    if not stat.S_ISREG(a.st_mode):
-        return True
-    return a.st_size == b.st_size and _has_same_content(left, right, old, new)
-
-
-def _attributes(place: str) -> dict[str, bytes]:
-    names = os.listxattr(place, follow_symlinks=False)
-    belonging = (name for name in names if attributes.belongs(os.fsencode(name)))
-    return {name: os.getxattr(place, name, follow_symlinks=False) for name in belonging}
-
-
-def _has_same_content(left: Stack, right: Stack, old: Node, new: Node) -> bool:
-    one, other = left.open_place(old.places[0]), right.open_place(new.places[0])
-    try:
-        if one is None or other is None:
-            return False
-        while True:
-            data = posix.read(one, _READ)
-            if data != posix.read(other, _READ):
-                return False
-            if not data:
-                return True
-    finally:
-        for descriptor in (one, other):
-            if descriptor is not None:
-                posix.close(descriptor)
+def _size(entry: Entry | None) -> int:
+    return entry[0][5] if entry else 0
 
 
 def touches(layers: Sequence[str], path: str, xattr: str) -> list[Touch]:

@@ -14,7 +14,7 @@ from tiffin.errors import Corrupt, NotFound, TiffinError
 from tiffin.spec import clock, jsontext
 from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.value import Value
-from tiffin.store import atomic, gc, graph
+from tiffin.store import atomic, gc, graph, indexes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Finding(Value):
-    """Something wrong. `kind`: database, blob, layer, image, name, container, volume, rubbish."""
+    """Something wrong. `kind`: database, blob, layer, index, image, name, container, volume, rubbish."""
 
     kind: str
     path: str
@@ -41,7 +41,7 @@ def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Find
     findings = list(_database(store))
     if any(finding.kind == "database" for finding in findings):
         return findings  # nothing that it says can be relied on
-    for examine in (_blobs, _layers, _images, _names, _containers, _volumes):
+    for examine in (_blobs, _layers, _indexes, _images, _names, _containers, _volumes):
         findings += examine(store, repair=repair, deep=deep)
     for item in gc.plan(store):
         if item.kind == "download" and item.key.endswith(f".{atomic.boot_id()[:8]}"):
@@ -113,6 +113,26 @@ def _layers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # 
         if repair:
             store.database.execute("DELETE FROM layers WHERE chain_id=?", (chain_id,))
         yield Finding(kind="layer", path=path, message=f"{chain_id}: {wrong}", repaired=repair)
+
+
+def _indexes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
+    """Look for indexes that cannot be read, or do not say what the layer holds; a repair makes them anew."""
+    for (chain_id,) in store.database.query("SELECT chain_id FROM layers"):
+        path = store.layout.index(chain_id)
+        if not os.path.exists(path) or not os.path.isdir(store.layout.layer(chain_id)):
+            continue
+        wrong = ""
+        try:
+            rows = indexes.read(path)
+            if deep and rows != indexes.scan(store, chain_id):
+                wrong = "it does not say what the layer holds: one of them was changed"
+        except Corrupt as error:
+            wrong = error.message
+        if not wrong:
+            continue
+        if repair:
+            indexes.make(store, chain_id)
+        yield Finding(kind="index", path=path, message=f"{chain_id}: {wrong}", repaired=repair)
 
 
 def _images(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all

@@ -19,7 +19,7 @@ from tiffin.errors import Corrupt
 from tiffin.spec import jsontext
 from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.value import Value
-from tiffin.store import atomic, graph
+from tiffin.store import atomic, graph, indexes
 from tiffin.store.snapshots import EMPTY_LAYER, OWNER
 from tiffin.store.volumes import REMOVED
 
@@ -73,6 +73,8 @@ def sweep(store: Store) -> tuple[Removable, ...]:
                 store.database.execute("DELETE FROM blobs WHERE digest=?", (item.key,))
                 store.database.execute("DELETE FROM compressed WHERE digest=?", (item.key,))
         named = {item.path: item for item in (*layers, *blobs)}
+        # Counted with their layers.
+        named |= {item.path + ".index": item.replace(size=0) for item in layers}
         strays = list(_rowless(store, set()))
         with store.database.transaction():
             gone = [item for item in strays if not _has_row(store, item)]
@@ -99,7 +101,9 @@ def _unreferenced(store: Store, known: dict[str, set[str]]) -> tuple[list[Remova
             kept.add(here)
             here = parents.get(here, "")
     layers = [
-        Removable(kind="layer", key=chain_id, path=layout.layer(chain_id), size=size)
+        Removable(
+            kind="layer", key=chain_id, path=layout.layer(chain_id), size=size + indexes.size(store, chain_id)
+        )
         for chain_id, _, _, size, _ in rows
         if chain_id not in kept
     ]

@@ -58,6 +58,10 @@ class Layout(Value):
         """A committed layer's folder: an overlayfs lower directory."""
         return f"{self.layers}/{self.layer_name(chain_id)}"
 
+    def index(self, chain_id: str) -> str:
+        """What a layer holds, with digests (see store.indexes)."""
+        return f"{self.layer(chain_id)}.index"
+
     @staticmethod
     def mount_points_name(chain_id: str) -> str:
         """The folder, below `layers`, of mount points that an image lacks (see store.mountpoints)."""

@@ -6,7 +6,7 @@ that a list of what is to go adds up to what a sweep then frees.
 
 from __future__ import annotations
 
-from tiffin.store import gc
+from tiffin.store import gc, indexes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Usage:
             "SELECT chain_id, parent, diff_id, size, created FROM layers"
         ):
             self._parents[chain_id] = parent, diff_id
-            self._sizes[chain_id] = size
+            self._sizes[chain_id] = size + indexes.size(store, chain_id)
             if created >= oldest:
                 held.add(chain_id)
         for diff_id, digest in query("SELECT diff_id, digest FROM compressed"):
