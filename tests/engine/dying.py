@@ -1,7 +1,8 @@
 """The command, dying by its own hand: `python -m tests.engine.dying MOMENT COUNT-FILE WORDS...`.
 
 It kills itself with SIGKILL before (or after) its MOMENT-th call that changes something, in whatever
-thread. With moment 0 it lives, and writes how many there were into the file.
+thread. With moment 0 it lives, and writes how many there were into the file. With `k` before the moment
+it is the keeper that it forks which counts and dies.
 """
 
 from __future__ import annotations
@@ -35,18 +36,21 @@ _DEEDS = frozenset(
 
 def main() -> None:
     """Run the command under a profiler that counts."""
-    moment, path = int(sys.argv[1]), sys.argv[2]
+    keeper, moment, path = sys.argv[1][:1] == "k", int(sys.argv[1].lstrip("k")), sys.argv[2]
     sys.argv[1:] = sys.argv[3:]
     numbers, me = count(1), os.getpid()
 
     def watch(_frame: object, event: str, called: object) -> None:
         if event not in {"c_call", "c_return"} or getattr(called, "__name__", "") not in _DEEDS:
             return
+        forked = os.getpid() != me
+        if forked != keeper:
+            if forked:
+                sys.setprofile(None)  # a keeper that was forked
+            return
         number = next(numbers)
-        if os.getpid() != me:
-            sys.setprofile(None)  # a keeper that was forked
-        elif number == moment:
-            os.kill(me, signal.SIGKILL)
+        if number == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
         elif called is os._exit and not moment:
             with open(path, "w") as stream:
                 stream.write(str(number))

@@ -20,7 +20,9 @@ def list_containers(
     every = every or last > 0 or "status" in filters or "exited" in filters
     living = store.containers.living()
     views = []
+    seen = set()
     for container_id, name, image_id, record in store.containers.list_json(None if every else living):
+        seen.add(container_id)
         state = store.containers.state(container_id, living=container_id in living)
         if container_id in living and not state.running:
             _settle(engine, container_id)
@@ -29,6 +31,8 @@ def list_containers(
             continue
         if every or state.running or state.status == "restarting":
             views.append(container_view(container_id, name, image_id, record, state))
+    for container_id in living - seen:
+        _forget(engine, container_id)
     if filters:
         from tiffin.engine import filters as filtering
 
@@ -53,6 +57,20 @@ def _settle(engine: Engine, container_id: str) -> None:
     try:
         with engine.store.containers.lock(container_id, blocking=False):
             lost.settle(engine, container_id)
+    except Conflict:
+        return
+
+
+def _forget(engine: Engine, container_id: str) -> None:
+    """Clean up after a keeper that was killed when the container's record had gone already."""
+    from tiffin.engine import lost
+    from tiffin.errors import Conflict
+
+    try:
+        with engine.store.containers.lock(container_id, blocking=False) as lock:
+            if lost.settle(engine, container_id):
+                engine.containers.cleanup(container_id)
+            lock.remove()
     except Conflict:
         return
 

@@ -1,16 +1,16 @@
 """What to do about a container whose keeper was killed: end what is left of it and record that.
 
-The keeper's mounts went with its namespace. What may be left is the process (nobody reads its output
-any more), the runtime's note of it, its cgroups, and the folder of facts.
+The keeper's mounts went with its namespace. What may be left is the runtime at its work, the process
+(nobody reads its output any more), the runtime's note of it, its cgroups, and the folder of facts.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import time
 
-from tiffin.errors import NotFound
+from tiffin.errors import Conflict, Corrupt, NotFound
+from tiffin.keeper import cgroup
 from tiffin.runtime.specgen import cgroup_path
 from tiffin.spec import jsontext
 from tiffin.store import atomic
@@ -22,28 +22,64 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
 
-_CGROUPS = "/sys/fs/cgroup"
-_PATIENCE = 10.0
-"""Seconds that what was killed may take to be gone."""
+_PATIENCE_MS = 10_000
+_NOTES = {"status": ("pid", "process-start-time"), "state.json": ("init_process_pid", "init_process_start")}
+"""The runtimes' own files with a container's first process: crun's, runc's."""
 
 
-def settle(engine: Engine, container_id: str) -> bool:
-    """Finish a container whose keeper is lost; tell whether it was. Call it under the container's lock."""
+def settle(engine: Engine, container_id: str, *, alone: bool = False) -> bool:
+    """Finish a container whose keeper is lost, under the container's lock; tell whether that was to do.
+
+    `alone` says that the keeper's lock is held as well, so that there is no keeper.
+    """
     store = engine.store
     state = store.containers.state(container_id)
-    live = store.layout.live(container_id)
-    if state.running or not os.path.isdir(live):
+    if state.running or not os.path.isdir(store.layout.live(container_id)):
         return False
-    facts = _facts(f"{live}/state")
-    if facts is None:
+    if alone:
+        _finish(engine, container_id)
+        return True
+    try:
+        with store.containers.keeper_lock(container_id, blocking=False) as lock:
+            _finish(engine, container_id)
+            lock.remove()
+    except Conflict:
         return False  # its keeper is just starting or leaving
-    _kill(facts)
+    return True
+
+
+def _finish(engine: Engine, container_id: str) -> None:
+    store = engine.store
+    live = store.layout.live(container_id)
+    facts = _read(f"{live}/state") or {}
+    _await_runtime(container_id)
+    if facts.get("boot") in {None, atomic.boot_id()}:
+        _kill(facts.get("pid"), facts.get("pid_start"))
+        for name, (pid, start) in _NOTES.items():
+            note = _read(f"{store.layout.runtime_root}/{container_id}/{name}") or {}
+            _kill(note.get(pid), note.get(start))
     atomic.delete_tree(f"{store.layout.runtime_root}/{container_id}")
-    remove_cgroups(container_id, _parent(engine, container_id))
-    final = {**facts, **state.to_json()}
-    atomic.write_file(f"{store.layout.container(container_id)}/state", jsontext.dumps_bytes(final))
-    atomic.remove_tree(live)  # its keeper may be doing the same
-    return state.error == KEEPER_LOST
+    if engine.settings.privilege.cgroups:
+        cgroup.remove(cgroup_path(container_id, _parent(engine, container_id)))
+    state = store.containers.state(container_id)
+    folder = store.layout.container(container_id)
+    if facts and os.path.isdir(folder):
+        final = {**facts, **state.to_json()}
+        atomic.write_file(f"{folder}/state", jsontext.dumps_bytes(final))
+    atomic.remove_tree(live)
+    if state.error == KEEPER_LOST:
+        _tell(engine, container_id, state.exit_code)
+
+
+def _tell(engine: Engine, container_id: str, exit_code: int) -> None:
+    """Say that it has ended, as its keeper could not."""
+    from tiffin.engine.views import event_attributes
+
+    try:
+        attributes = event_attributes(engine.store.containers.get(container_id))
+    except NotFound:
+        return
+    engine.store.events.append("container", "die", container_id, attributes | {"exitCode": str(exit_code)})
 
 
 def _parent(engine: Engine, container_id: str) -> str:
@@ -54,79 +90,60 @@ def _parent(engine: Engine, container_id: str) -> str:
         return ""
 
 
-def _facts(path: str) -> dict[str, Any] | None:
+def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as stream:
             return jsontext.load_object(stream.read())
-    except FileNotFoundError:
+    except (OSError, Corrupt):
         return None
 
 
-def _kill(facts: dict[str, Any]) -> None:
+def _await_runtime(container_id: str) -> None:
+    """Wait for the runtimes that the keeper had called and that go on without it."""
+    word = container_id.encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as stream:
+                words = stream.read().split(b"\0")
+        except OSError:
+            continue
+        if word in words and b"--root" in words and int(name) != os.getpid():
+            _await_end(int(name))
+
+
+def _await_end(pid: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    _poll(handle)
+    os.close(handle)
+
+
+def _poll(handle: int) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll(_PATIENCE_MS)
+
+
+def _kill(pid: object, start: object) -> None:
     """Kill the container's first process if it is still that one; the kernel takes the rest with it."""
-    if facts.get("boot") != atomic.boot_id() or not facts.get("pid"):
+    if not isinstance(pid, int) or pid <= 0:
         return
     try:
-        descriptor = os.pidfd_open(facts["pid"])
-    except ProcessLookupError:
+        handle = os.pidfd_open(pid)
+    except OSError:
         return
     try:
         # The pidfd pins the process: what is compared now is what is killed.
-        if atomic.start_time(facts["pid"]) == facts.get("pid_start"):
+        if atomic.start_time(pid) == start:
             import signal  # and with it enum, 3 ms: only for a keeper that was lost
 
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            poll.poll(10_000)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            _poll(handle)
     except ProcessLookupError:
         pass
     finally:
-        os.close(descriptor)
-
-
-def remove_cgroups(container_id: str, parent: str = "") -> None:
-    """Remove a dead container's cgroups in every hierarchy, ending whoever is left in them."""
-    own = cgroup_path(container_id, parent)
-    try:
-        trees = os.listdir(_CGROUPS)
-    except FileNotFoundError:
-        return
-    for tree in ("", *(f"/{name}" for name in trees)):
-        path = f"{_CGROUPS}{tree}{own}"
-        if os.path.isdir(path):
-            _empty(path)
-            _remove_tree(path)
-
-
-def _empty(path: str) -> None:
-    """Kill what runs in a cgroup without a pid namespace of its own, until nothing does."""
-    deadline = time.monotonic() + _PATIENCE
-    while pids := _members(path):
-        for pid in pids:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                continue
-        if time.monotonic() > deadline:
-            return  # it hangs in the kernel
-        time.sleep(0.001)
-
-
-def _members(path: str) -> list[int]:
-    found = []
-    for folder, _folders, _files in os.walk(path):
-        try:
-            with open(f"{folder}/cgroup.procs", "rb") as stream:
-                found += [int(word) for word in stream.read().split()]
-        except OSError:
-            continue  # it has just been removed
-    return found
-
-
-def _remove_tree(path: str) -> None:
-    for folder, _folders, _files in os.walk(path, topdown=False):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            return
+        os.close(handle)

@@ -26,7 +26,7 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
             raise Conflict(message)
         if record.id in store.containers.living():
             with store.containers.keeper_lock(record.id) as leaving:  # its keeper may still be at it
-                lost.settle(engine, record.id)
+                lost.settle(engine, record.id, alone=True)
                 leaving.remove()
         try:
             store.containers.remove(record.id)

@@ -37,7 +37,7 @@ def start(
             from tiffin.engine import lost
 
             with store.containers.keeper_lock(record.id):  # its last keeper is still leaving
-                lost.settle(engine, record.id)
+                lost.settle(engine, record.id, alone=True)
         bits = (frames.STDOUT | frames.STDERR if attach else 0) | (frames.STDIN if stdin else 0)
         shared, joined, held = _joined(engine, record)
         try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import _thread
 import os
+import time
 
 _ROOT = "/sys/fs/cgroup"
 _OWN = "tiffin/keepers"
+_PATIENCE = 10.0
+"""Seconds that what was killed may take to be gone; a process may hang in the kernel."""
 # What a service manager tracks processes by: the v2 tree, on a hybrid host that one and its own.
 _TREES = (_ROOT, f"{_ROOT}/unified", f"{_ROOT}/systemd")
 
@@ -57,3 +60,48 @@ def out_of_memory(path: str) -> bool:
             continue
         return any(line.startswith(key) and line[len(key) :].strip() != b"0" for line in lines)
     return False
+
+
+def remove(path: str) -> None:
+    """Remove a container's cgroup from every tree, ending whoever is left in it; nothing if it has gone.
+
+    The runtime does that, but for what it made before it was killed, and for what was busy just then.
+    """
+    try:
+        trees = os.listdir(_ROOT)
+    except FileNotFoundError:
+        return
+    for tree in ("", *(f"/{name}" for name in trees)):
+        top = f"{_ROOT}{tree}"
+        # A covered tree (see `kernel.hide_unified_cgroups`) is none.
+        if os.access(f"{top}{path}", os.F_OK) and os.access(f"{top}/cgroup.procs", os.F_OK):
+            _remove(f"{_ROOT}{tree}{path}")
+
+
+def _remove(path: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        folders = [folder for folder, _below, _files in os.walk(path, topdown=False)]
+        for folder in folders:
+            _kill_members(folder)
+        try:
+            for folder in folders:
+                os.rmdir(folder)
+        except FileNotFoundError:
+            return  # somebody else is at it
+        except OSError:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.002)  # who was killed is still leaving: there is nothing to wait on
+        else:
+            return
+
+
+def _kill_members(folder: str) -> None:
+    try:
+        with open(f"{folder}/cgroup.procs", "rb") as stream:
+            pids = stream.read().split()
+        for pid in pids:
+            os.kill(int(pid), 9)
+    except OSError:
+        return  # the next look shows who is left

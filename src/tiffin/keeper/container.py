@@ -402,6 +402,8 @@ class Container:
         request = self._request
         self._listener.close()
         self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
+        if request.cgroup:
+            _try(cgroup.remove, request.cgroup)
         self._main.drain()
         if self._main.log:
             self._main.log.close()

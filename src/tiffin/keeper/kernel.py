@@ -100,9 +100,9 @@ def attach_mount(copy: int, target: str) -> None:
 
 
 def hide_unified_cgroups() -> None:
-    """Take away the v2 tree of a hybrid host if it holds a controller: crun refuses such a host.
+    """Cover the v2 tree of a hybrid host if it holds a controller: crun refuses such a host.
 
-    In a user namespace, where what came from outside cannot be taken away, it is covered instead.
+    Covered, not taken away: crun would write its folders into the host's file system below, for ever.
     """
     try:
         with open(f"{_UNIFIED}/cgroup.controllers", "rb") as stream:
@@ -110,10 +110,7 @@ def hide_unified_cgroups() -> None:
                 return
     except OSError:
         return
-    try:
-        unmount(_UNIFIED)
-    except OSError:
-        mount("tmpfs", _UNIFIED, "tmpfs", _READ_ONLY, "size=4k")
+    mount("tmpfs", _UNIFIED, "tmpfs", 0, "size=64k")
 
 
 def bind_read_only(path: str) -> None:

@@ -287,9 +287,9 @@ class Containers:
         busy = f"container {container_id[:12]} is being changed by another command"
         return atomic.Lock(f"{self._layout.locks}/{container_id}", blocking=blocking, busy=busy)
 
-    def keeper_lock(self, container_id: str) -> atomic.Lock:
+    def keeper_lock(self, container_id: str, *, blocking: bool = True) -> atomic.Lock:
         """Return the lock that a keeper holds until mounts and folders are given back."""
-        return atomic.Lock(self._layout.keeper_lock(container_id))
+        return atomic.Lock(self._layout.keeper_lock(container_id), blocking=blocking, busy="a keeper lives")
 
     def state(self, container_id: str, *, living: bool = True) -> ContainerState:
         """Return where a container is in its life, from the keeper's facts.
