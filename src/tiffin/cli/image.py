@@ -120,7 +120,9 @@ def load(parsed: Parsed, session: Session) -> int:
         raise InvalidArgument("requested load from stdin, but stdin is empty")
     show = Transfer(sys.stderr, quiet=parsed.flag("quiet") or not sys.stderr.isatty())
     try:
-        if path:
+        if os.path.isdir(path):
+            lines = images.load(path, progress=show)
+        elif path:
             with open(path, "rb") as stream:
                 lines = images.load(stream, progress=show)
         else:

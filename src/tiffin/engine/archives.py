@@ -53,14 +53,19 @@ def _saved(engine: Engine, name: str) -> list[SavedImage]:
     return [writing.SavedImage(manifest=images.manifest(record), tags=tags)]
 
 
-def load(engine: Engine, stream: BinaryIO, *, report: Report | None = None) -> list[str]:
-    """Read an archive into the store; return docker's line for each image.
+def load(engine: Engine, source: BinaryIO | str, *, report: Report | None = None) -> list[str]:
+    """Read an archive, or a folder (a path), into the store; return docker's line for each image.
 
     Raises InvalidArgument for what is no image archive, Corrupt for a damaged one.
     """
-    store, limits = engine.store, Limits.of(engine.settings)
-    with in_flight(engine, "load"), archives.read(stream, store.content.private_path(), limits) as archive:
+    with in_flight(engine, "load"), _open(engine, source) as archive:
         return [line for image in archive.images for line in _load_one(engine, archive, image, report)]
+
+
+def _open(engine: Engine, source: BinaryIO | str) -> Archive:
+    if isinstance(source, str):
+        return archives.read_folder(source)
+    return archives.read(source, engine.store.content.private_path(), Limits.of(engine.settings))
 
 
 def _load_one(engine: Engine, archive: Archive, image: ArchivedImage, report: Report | None) -> list[str]:

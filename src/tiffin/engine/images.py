@@ -265,13 +265,16 @@ class Images:
 
         save(self._engine, names, out)
 
-    def load(self, stream: BinaryIO, *, progress: Report | None = None) -> tuple[str, ...]:
-        """Read what `save` (of any engine) wrote; return a line per image: `Loaded image: NAME`."""
+    def load(self, source: BinaryIO | str, *, progress: Report | None = None) -> tuple[str, ...]:
+        """Read what `save` (of any engine) wrote; return a line per image: `Loaded image: NAME`.
+
+        `source` is a stream, or the path of a folder that is an OCI image layout.
+        """
         if self._engine.outside():
-            return self._engine.inside("images.load", stream, progress=progress)  # type: ignore[no-any-return]
+            return self._engine.inside("images.load", source, progress=progress)  # type: ignore[no-any-return]
         from tiffin.engine.archives import load
 
-        return tuple(load(self._engine, stream, report=progress))
+        return tuple(load(self._engine, source, report=progress))
 
     def import_tar(
         self,
