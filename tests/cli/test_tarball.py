@@ -8,6 +8,9 @@ import re
 import tarfile
 from typing import TYPE_CHECKING
 
+from tests.engine.parts import file, layer
+from tests.servers import Asked, Reply, ScriptedServer
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,6 +56,24 @@ def test_export_and_import(tiffin: Tiffin, tmp_path: Path) -> None:
     tiffin("rmi", "flat:1", second)
 
 
+def test_import_from_a_url(tiffin: Tiffin) -> None:
+    """A tar that a server gives, after a redirect too, is imported; its history says where from."""
+    files = layer(file("a", b"from afar"))
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path == "/moved.tar":
+            return Reply(302, b"", {"Location": "/files.tar"})
+        return Reply(200, files) if asked.path == "/files.tar" else Reply(404, b"no")
+
+    with ScriptedServer(answer) as server:
+        url = f"http://{server.host}/moved.tar"
+        made = tiffin("import", url, "afar:1").strip()
+        assert tiffin("history", "--format", "{{.Comment}}", "afar:1") == f"Imported from {url}\n"
+        assert tiffin("image", "inspect", "-f", "{{.Size}}", made) == "9\n"
+        assert "404" in tiffin.wrong("import", f"http://{server.host}/nothing.tar")
+    tiffin("rmi", "afar:1")
+
+
 def test_what_cannot_be_exported_or_imported(tiffin: Tiffin, tmp_path: Path) -> None:
     """A failing export leaves the file that was there; a URL is refused by name."""
     kept = tmp_path / "kept"
@@ -64,5 +85,5 @@ def test_what_cannot_be_exported_or_imported(tiffin: Tiffin, tmp_path: Path) -> 
     said = tiffin.wrong("export", "-o", where, "idle")
     assert f'failed to export container: invalid output path: directory "{os.path.dirname(where)}"' in said
     tiffin("rm", "idle")
-    assert "import from a URL is not supported: http://x/y.tar" in tiffin.wrong("import", "http://x/y.tar")
+    assert "http://example.com/y.tar" in tiffin.wrong("import", "http://example.com/y.tar")
     assert "no such file" in tiffin.wrong("import", "/nowhere.tar").lower()

@@ -278,22 +278,25 @@ class Images:
 
     def import_tar(
         self,
-        stream: BinaryIO,
+        source: BinaryIO | str,
         *,
         name: str = "",
         changes: Sequence[str] = (),
         message: str = "",
         platform: str = "",
     ) -> str:
-        """Make an image of a tar of files and return its id; `changes` are instructions for its config."""
+        """Make an image of a tar of files (a stream or a URL) and return its id.
+
+        `changes` are instructions for its config.
+        """
         if self._engine.outside():
             return self._engine.inside(  # type: ignore[no-any-return]
-                "images.import_tar", stream, name=name, changes=changes, message=message, platform=platform
+                "images.import_tar", source, name=name, changes=changes, message=message, platform=platform
             )
         from tiffin.engine.importing import import_image
 
         return import_image(
-            self._engine, stream, name=name, changes=changes, message=message, platform=platform
+            self._engine, source, name=name, changes=changes, message=message, platform=platform
         )
 
     def build(
