@@ -13,6 +13,7 @@ INDEX = {
     "builder prune": "prune:BUILDER_PRUNE",
     "container attach": "attach:ATTACH",
     "container create": "create:CREATE",
+    "container fork": "fork:FORK",
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container kill": "stop:KILL",
     "container list": "ps:PS:container ls",

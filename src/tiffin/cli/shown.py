@@ -61,6 +61,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container export": {
         "test_tarball.py": "output",
     },
+    "container fork": {
+        "test_fork.py": "name number",
+    },
     "container inspect": {
         "test_session_docker.py": "",
         "test_session_flags.py": "format size",

@@ -19,5 +19,5 @@ class Change(Value):
 
 def changes(engine: Engine, record: ContainerRecord) -> tuple[Change, ...]:
     """Return all changes, sorted by path. Mount points and what lies in mounts are none."""
-    found = engine.store.snapshots.changes(record.id, record.layers)
+    found = engine.store.snapshots.changes(record.id, record.layers, record.own_layers)
     return tuple(Change(path=path, kind=kind) for path, kind in found)

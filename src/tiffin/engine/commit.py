@@ -34,12 +34,7 @@ class CommitRequest(Value):
     pause: bool = True
 
 
-class _NewLayer(Value):
-    """What the container wrote, as a layer; `chain_id` "" says that it wrote nothing."""
-
-    diff_id: str = ""
-    chain_id: str = ""
-    size: int = 0
+_FORKED = "what a container wrote before it was forked"
 
 
 def commit(engine: Engine, record: ContainerRecord, request: CommitRequest) -> str:
@@ -56,25 +51,27 @@ def commit(engine: Engine, record: ContainerRecord, request: CommitRequest) -> s
         base = _base(engine, record)
         store.snapshots.has(record.layers[-1] if record.layers else "")  # the lease holds it from here on
         below, manifest = store.images.config(base), store.images.manifest(base)
-        layer = _layer(engine, record, pause=request.pause)
+        chain = _own_layers(engine, record, pause=request.pause)
+        layers = tuple(built_layer(store, store.snapshots.diff_id(one), one) for one in chain)
         created = clock.now()
+        before = HistoryEntry(created=created, created_by="", comment=_FORKED)
         entry = HistoryEntry(
             created=created,
             created_by=" ".join(record.config.cmd or ()),
             author=request.author,
             comment=request.message,
-            empty_layer=not layer.chain_id,
+            empty_layer=not chain,
         )
         config = ImageConfig.build(
             platform=below.platform,
             config=container_config,
-            diff_ids=below.diff_ids + ((layer.diff_id,) if layer.chain_id else ()),
-            history=(*below.history, entry),
+            diff_ids=below.diff_ids + tuple(layer.digest for layer in layers),
+            history=(*below.history, *[before] * (len(layers) - 1), entry),
             created=created,
             author=request.author,
         )
-        own = (built_layer(store, layer.diff_id, layer.chain_id),) if layer.chain_id else ()
-        made = assemble(store, config, (*manifest.layers, *own), size=base.size + layer.size, tags=tags)
+        size = base.size + sum(map(store.snapshots.size, chain))
+        made = assemble(store, config, (*manifest.layers, *layers), size=size, tags=tags)
     told = {"comment": request.message, "imageID": made.id, "imageRef": request.name}
     store.events.append("container", "commit", record.id, event_attributes(record) | told)
     return made.id
@@ -97,15 +94,20 @@ def _base(engine: Engine, record: ContainerRecord) -> ImageRecord:
         raise NotFound(message, hint=f"keep its files instead: tiffin export {record.name}") from None
 
 
-def _layer(engine: Engine, record: ContainerRecord, *, pause: bool) -> _NewLayer:
-    """Copy what the container wrote into a draft and make that a layer."""
+def _own_layers(engine: Engine, record: ContainerRecord, *, pause: bool) -> tuple[str, ...]:
+    """Copy what the container wrote into a draft and make that a layer.
+
+    Returns its chain id, after those of what it wrote before it was forked.
+    """
     store = engine.store
     with store.snapshots.begin() as draft:
         # The lock keeps the container from being removed, or started, under the copy.
-        with store.containers.lock(record.id), _standing_still(engine, record, wanted=pause):
+        with store.containers.lock(record.id), standing_still(engine, record, wanted=pause):
+            record = store.containers.get(record.id)  # somebody may have forked it meanwhile
             copied = store.snapshots.copy_upper(record.id, draft)
+        own = record.layers[len(record.layers) - record.own_layers :]
         if copied.tar_size <= len(tar.END):
-            return _NewLayer()
+            return own
         chain_id = store.snapshots.commit(
             draft,
             parent=record.layers[-1] if record.layers else "",
@@ -113,11 +115,11 @@ def _layer(engine: Engine, record: ContainerRecord, *, pause: bool) -> _NewLayer
             size=copied.size,
             tar_size=copied.tar_size,
         )
-    return _NewLayer(diff_id=copied.diff_id, chain_id=chain_id, size=copied.size)
+    return (*own, chain_id)
 
 
 @contextmanager
-def _standing_still(engine: Engine, record: ContainerRecord, *, wanted: bool) -> Iterator[None]:
+def standing_still(engine: Engine, record: ContainerRecord, *, wanted: bool) -> Iterator[None]:
     """Freeze a running container for the length of a block; one that stands still already stays so."""
     wanted = wanted and engine.settings.privilege.cgroups
     if not wanted or engine.store.containers.state(record.id).status != "running":

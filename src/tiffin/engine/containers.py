@@ -110,9 +110,15 @@ class Containers:
         state, driver = self._store.containers.state(record.id), self._engine.settings.driver
         shown = container_inspect(record, state, self._store.layout, driver)
         if size:
-            own = self._store.snapshots.usage(record.id)
+            own = self.size(record.id)
             shown |= {"SizeRw": own, "SizeRootFs": own + self._engine.images.size(record.image_id)}
         return shown
+
+    def size(self, name: str) -> int:
+        """Return the bytes of what a container wrote since it was made of its image."""
+        record = self.get(name)
+        layers = record.layers[len(record.layers) - record.own_layers :]
+        return self._store.snapshots.usage(record.id) + sum(map(self._store.snapshots.size, layers))
 
     def start(
         self, name: str, *, attach: bool = False, stdin: bool = False, size: tuple[int, int] = (0, 0)
@@ -373,6 +379,18 @@ class Containers:
         from tiffin.engine.commit import commit
 
         return commit(self._engine, self.get(name), request)
+
+    def fork(self, name: str, n: int = 1, *, new: str = "") -> tuple[str, ...]:
+        """Make `n` containers whose files start as this one's are now, and return their ids.
+
+        Copy on write: they share what it wrote. `new` is the name of one, or the beginning of several. What
+        runs stands still for a moment. Raises Conflict for a name that is taken.
+        """
+        if self._engine.outside():
+            return self._engine.inside("containers.fork", name, n, new=new)  # type: ignore[no-any-return]
+        from tiffin.engine.fork import fork
+
+        return fork(self._engine, self.get(name), n=n, name=new)
 
     def forget(self, container_id: str, connection: Connection) -> None:
         """Remove an ended `--rm` container whose exit came over this connection; its keeper helps."""

@@ -76,5 +76,5 @@ def _forget(engine: Engine, container_id: str) -> None:
 
 
 def _with_size(engine: Engine, view: ContainerView) -> ContainerView:
-    own = engine.store.snapshots.usage(view.id)
+    own = engine.containers.size(view.id)
     return view.replace(size_rw=own, size_root=own + engine.images.size(view.image_id))

@@ -27,6 +27,16 @@ _NOTES = {"status": ("pid", "process-start-time"), "state.json": ("init_process_
 """The runtimes' own files with a container's first process: crun's, runc's."""
 
 
+def await_end(engine: Engine, container_id: str) -> None:
+    """Wait until the last keeper of a container that does not run has given everything back.
+
+    Call it under the container's lock.
+    """
+    if container_id in engine.store.containers.living():
+        with engine.store.containers.keeper_lock(container_id):
+            settle(engine, container_id, alone=True)
+
+
 def settle(engine: Engine, container_id: str, *, alone: bool = False) -> bool:
     """Finish a container whose keeper is lost, under the container's lock; tell whether that was to do.
 

@@ -30,6 +30,7 @@ def start(
     """Start a container that does not run; its keeper has the request and the process is up on return."""
     store = engine.store
     with store.containers.lock(record.id):
+        record = store.containers.get(record.id)  # a fork may have changed its layers meanwhile
         if store.containers.state(record.id).running:
             message = f"container {record.name} is already running"
             raise NotModified(message)

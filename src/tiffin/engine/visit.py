@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 from tiffin import errors
+from tiffin.engine import lost
 from tiffin.errors import Conflict, Corrupt, Unavailable
 from tiffin.spec import jsontext
 
@@ -145,12 +146,8 @@ def _place(engine: Engine, record: ContainerRecord) -> tuple[dict[str, Any], Loc
         if running:
             lock.__exit__(None, None, None)
             return running, None
-        if record.id in store.containers.living():
-            from tiffin.engine import lost
-
-            with store.containers.keeper_lock(record.id):  # its last keeper is still leaving
-                lost.settle(engine, record.id)
-        return _mounts(engine, record), lock
+        lost.await_end(engine, record.id)
+        return _mounts(engine, store.containers.get(record.id)), lock
     except BaseException:
         lock.__exit__(None, None, None)
         raise

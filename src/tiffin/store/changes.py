@@ -20,6 +20,32 @@ def of_upper(upper: str, lower: Sequence[str], xattr: str) -> list[tuple[str, st
     return sorted(_walk(upper, "", Stack(lower, xattr), Stack([upper, *lower], xattr)))
 
 
+def of_uppers(uppers: Sequence[str], lower: Sequence[str], xattr: str) -> list[tuple[str, str]]:
+    """Return the same of several folders on top of each other, topmost first, as if they were one."""
+    below, merged = Stack(lower, xattr), Stack([*uppers, *lower], xattr)
+    touched: set[str] = set()
+    for number, upper in enumerate(uppers):
+        found = of_upper(upper, [*uppers[number + 1 :], *lower], xattr)
+        touched.update(path for path, _ in found)
+        for path, kind in found:
+            if kind == DELETED:  # what is there again hides what it had from below
+                touched.update(_lost(below, merged, path))
+    kinds = {(True, True): CHANGED, (False, True): ADDED, (True, False): DELETED}
+    changes: dict[str, str] = {}
+    for path in sorted(touched):
+        kind = kinds.get((_there(below, path), _there(merged, path)), "")
+        if kind and not (kind == DELETED and changes.get(path.rpartition("/")[0]) == DELETED):
+            changes[path] = kind
+    return sorted(changes.items())
+
+
+def _lost(below: Stack, merged: Stack, path: str) -> Iterator[str]:
+    """Yield what a folder that was deleted, and made again, has no more."""
+    for name in _names(below, path) if _there(merged, path) else ():
+        yield f"{path}/{name}"
+        yield from _lost(below, merged, f"{path}/{name}")
+
+
 def _walk(folder: str, prefix: str, below: Stack, merged: Stack) -> Iterator[tuple[str, str]]:
     with os.scandir(folder) as entries:
         names = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}

@@ -65,6 +65,11 @@ class ContainerRecord(Value):
     mounts: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = EMPTY
 
+    @property
+    def own_layers(self) -> int:
+        """How many of the topmost layers are no image's: what it wrote before it was forked."""
+        return int(self.extra.get("own_layers", 0))
+
     def to_json(self) -> dict[str, Any]:
         """Return what the row keeps (id, name, image and layers have columns of their own)."""
         return {

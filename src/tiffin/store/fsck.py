@@ -178,10 +178,12 @@ def _containers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
             yield Finding(kind="container", path=path, message=message)
         if os.path.isdir(f"{path}/upper") or os.path.isfile(f"{path}/copied"):
             continue
+        message = f"{record.name}: its folder is missing, and what it had written with it"
+        if store.snapshots.becoming(record.id):
+            message = f"{record.name}: a fork of it was cut off"  # and is undone by whoever prepares it
         fixed = repair and not missing
         if fixed:
             store.snapshots.prepare(record.id, record.layers)
-        message = f"{record.name}: its folder is missing, and what it had written with it"
         yield Finding(kind="container", path=path, message=message, repaired=fixed)
 
 

@@ -231,12 +231,18 @@ def _has_row(store: Store, item: Removable) -> bool:
     if item.kind == "volume":
         known = one("SELECT 1 FROM volumes WHERE name=?", (name,)) is not None
         return known or not is_nobodys(item.path)
-    if name in {EMPTY_LAYER, store.layout.mount_points_name("")}:
+    if name in {EMPTY_LAYER, store.layout.mount_points_name("")} | _becoming(store):
         return True
     if name.endswith(".tmp"):
         return _is_fresh(item.path)
     start = f"sha256:{name.partition('.')[0]}"
     return one("SELECT 1 FROM layers WHERE chain_id>=? AND chain_id<?", (start, f"{start}g")) is not None
+
+
+def _becoming(store: Store) -> set[str]:
+    """Return the names of layers that containers' upper folders have become in a fork that was killed."""
+    keys = (name for name, _ in _entries(store.layout.containers))
+    return set(map(store.snapshots.becoming, keys)) - {""}
 
 
 def is_nobodys(volume: str) -> bool:

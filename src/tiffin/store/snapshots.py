@@ -36,6 +36,10 @@ OWNER = ".owner"
 """A symlink in a container's folder whose text is the owner tag of the process that made it."""
 
 
+BECOMING = "becoming"
+"""A symlink in a container's folder whose text is the name of the layer that its upper folder becomes."""
+
+
 class Draft:
     """A layer in the making; `path` is its root folder. Commit it by `Snapshots.commit` or discard it."""
 
@@ -203,6 +207,14 @@ class Snapshots:
             raise NotFound(message)
         return int(row[0])
 
+    def diff_id(self, chain_id: str) -> str:
+        """Return the digest of one layer's uncompressed tar."""
+        row = self._database.one("SELECT diff_id FROM layers WHERE chain_id=?", (chain_id,))
+        if row is None:
+            message = f"layer {chain_id} not found"
+            raise NotFound(message)
+        return str(row[0])
+
     def tar_size(self, chain_id: str) -> int:
         """Return the length of a built layer's uncompressed tar; 0 for one that came from elsewhere."""
         row = self._database.one("SELECT tar_size FROM layers WHERE chain_id=?", (chain_id,))
@@ -233,7 +245,7 @@ class Snapshots:
             if not mount.lower:
                 self._copy(mount.target, layers)
                 return mount
-            if not os.path.isdir(mount.upper):
+            if not os.path.isdir(mount.upper) and not self._take_back(folder):
                 self._make_upper(mount, layers)
             for path in (mount.work, mount.target):
                 if not os.path.isdir(path):
@@ -329,11 +341,15 @@ class Snapshots:
             return Stack([f"{folder}/rootfs"], self._privilege.xattr)
         names = self._lower_names(layers)
         lower = [f"{self._layout.layers}/{name}" for name in names[0 if points else 1 :]]
-        own = [f"{folder}/upper"] if os.path.isdir(f"{folder}/upper") else []
+        upper = self._upper(folder)
+        own = [upper] if os.path.isdir(upper) else []
         return Stack([*own, *lower] or [f"{self._layout.layers}/{EMPTY_LAYER}"], self._privilege.xattr)
 
-    def changes(self, key: str, layers: Sequence[str]) -> list[tuple[str, str]]:
-        """Return (path, C changed, A added or D deleted) of what a container wrote, sorted by path."""
+    def changes(self, key: str, layers: Sequence[str], own: int = 0) -> list[tuple[str, str]]:
+        """Return (path, C changed, A added or D deleted) of what a container wrote, sorted by path.
+
+        The topmost `own` of the layers are what it wrote before it was forked.
+        """
         if not os.path.isdir(self._layout.container(key)):
             return []
         if self._is_copied(key):
@@ -343,7 +359,10 @@ class Snapshots:
         # As it is mounted, so with the mount points that an image lacks.
         lower = [f"{self._layout.layers}/{name}" for name in self._lower_names(layers)]
         mountpoints.ensure(self._layout, layers, self._privilege.xattr)
-        upper = f"{self._layout.container(key)}/upper"
+        upper = self._upper(self._layout.container(key))
+        if own:
+            uppers = [upper, *lower[1 : own + 1]]
+            return changes.of_uppers(uppers, [lower[0], *lower[own + 1 :]], self._privilege.xattr)
         return changes.of_upper(upper, lower, self._privilege.xattr)
 
     def adopt_upper(self, key: str) -> Draft:
@@ -386,8 +405,43 @@ class Snapshots:
             return measure(draft.path, xattr=xattr)
         from tiffin.layer.duplicate import duplicate
 
-        applied = duplicate(f"{self._layout.container(key)}/upper", draft.path, xattr=xattr)
+        applied = duplicate(self._upper(self._layout.container(key)), draft.path, xattr=xattr)
         return Measured(diff_id=applied.diff_id, size=applied.size, tar_size=applied.tar_size)
+
+    # What a container wrote, as a layer that others stand on too: see `store.forks`.
+
+    def is_copied(self, key: str) -> bool:
+        """Tell whether a container has a copy of its layers instead of an upper folder over them."""
+        return self._is_copied(key)
+
+    def becoming(self, key: str) -> str:
+        """Return the name of the layer that a container's upper folder is becoming, "" for none."""
+        try:
+            return posix.readlink(f"{self._layout.container(key)}/{BECOMING}")
+        except OSError:
+            return ""
+
+    def _upper(self, folder: str) -> str:
+        """Return where a container's upper folder is: in the middle of a fork it has moved already."""
+        upper = f"{folder}/upper"
+        if not os.path.isdir(upper) and (name := self.becoming(os.path.basename(folder))):
+            return f"{self._layout.layers}/{name}"
+        return upper
+
+    def _take_back(self, folder: str) -> bool:
+        """Undo a fork that was killed after the upper folder had moved and before any row said so."""
+        moved = self._upper(folder)
+        if moved == f"{folder}/upper" or not os.path.isdir(moved):
+            return False
+        start = f"sha256:{os.path.basename(moved)}"
+        query = "SELECT 1 FROM layers WHERE chain_id>=? AND chain_id<?"
+        with self._database.transaction():
+            if self._database.one(query, (start, f"{start}g")):
+                atomic.remove_file(f"{folder}/{BECOMING}")
+                return False  # it is done: the layer is one
+            posix.rename(moved, f"{folder}/upper")
+        atomic.remove_file(f"{folder}/{BECOMING}")
+        return True
 
     def remove(self, key: str) -> None:
         """Remove the folder of a container or a build step; a missing one is fine.

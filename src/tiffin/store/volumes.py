@@ -164,6 +164,34 @@ class Volumes:
         """Return the bytes in a volume."""
         return atomic.tree_size(self._layout.volume_data(name))
 
+    def copy(self, name: str, new: str, *, anonymous: bool = False) -> VolumeRecord:
+        """Make a volume with the labels, the options and the files of another.
+
+        Raises NotFound if that is not here, Conflict if the new name is taken.
+        """
+        from tiffin.store.overlay import Stack
+
+        source = self.get(name)
+        made = self.add(new, labels=source.labels, options=source.options, anonymous=anonymous)
+        if not source.options:
+            self.populate(new, Stack([source.path], "user."), "/")
+        return made
+
+    def add(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str] = EMPTY,
+        options: Mapping[str, str] = EMPTY,
+        anonymous: bool = False,
+    ) -> VolumeRecord:
+        """Make a volume under a name that must be free; raise Conflict if it is taken."""
+        check_name(name)
+        with self._database.durable() if self._durable else self._database.transaction():
+            if self._database.one("SELECT 1 FROM volumes WHERE name=?", (name,)):
+                raise Conflict(f"a volume named {name} already exists", hint="choose another name")
+            return self.ensure(name, labels=labels, options=options, anonymous=anonymous)
+
     def populate(self, name: str, stack: Stack, path: str) -> bool:
         """Fill an empty volume with what an image has at `path`: content, owner and mode of the folder too.
 
