@@ -14,6 +14,7 @@ from tiffin.spec.value import EMPTY, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     Get = Callable[[str], str | None]
     Map = tuple[tuple[int, int, int], ...]
@@ -259,6 +260,16 @@ def subordinate(path: str, name: str, uid: int) -> Map:
     return tuple(found)
 
 
+class RegistrySettings(Value):
+    """How one registry is spoken to: `mirrors` are hosts asked before it, in this order.
+
+    Without `tls_verify` its certificate is not looked at, and plain HTTP will do where it has none.
+    """
+
+    mirrors: tuple[str, ...] = ()
+    tls_verify: bool = True
+
+
 class Settings(Value):
     """Where things lie and how to behave; made by `from_environment` or by hand in tests."""
 
@@ -270,6 +281,8 @@ class Settings(Value):
     docker_config: str = ""  # the folder of docker's config.json
     durable: bool = True  # sync images to disk before saying "done"
     debug: bool = False
+    offline: bool = False  # touch no network
+    discard_blobs: bool = False  # keep no compressed copy of a layer that was pulled
     parallel_downloads: int = 4
     # What one archive (a layer, an ADD, a saved image) may hold before it is taken for an attack.
     max_entries: int = 2_000_000
@@ -277,6 +290,7 @@ class Settings(Value):
     max_unpacked_bytes: int = 1 << 40
     max_ratio: int = 10_000
     proxies: Mapping[str, str] = EMPTY  # http, https, no -> value
+    registries: Mapping[str, RegistrySettings] = EMPTY  # by HOST[:PORT], as in names of images
     environment: Mapping[str, str] = EMPTY  # for `-e NAME` and credential helpers
 
     @property
@@ -291,6 +305,7 @@ class Settings(Value):
         root: str = "",
         run: str = "",
         debug: bool = False,
+        offline: bool = False,
     ) -> Settings:
         """Read TIFFIN_ROOT, TIFFIN_RUN, DOCKER_CONFIG, proxies, ... and tiffin.toml.
 
@@ -302,7 +317,10 @@ class Settings(Value):
         allowed = privilege(environment)
         superuser = allowed.rung == "root"
         named = get("TIFFIN_CONFIG") or ""
-        file = _read_file(named or _default_file(get, home, superuser=superuser), required=bool(named))
+        path = named or _default_file(get, home, superuser=superuser)
+        table = _read_file(path, required=bool(named))
+        registries, proxies = _registries(path, table), _proxies(get, path, table)
+        file = _scalars(path, table)
         data_home = get("XDG_DATA_HOME") or f"{home}/.local/share"
         default_root = "/var/lib/tiffin" if superuser else f"{data_home}/tiffin"
         default_run = "/run/tiffin" if superuser else _user_run(get, allowed)
@@ -319,10 +337,13 @@ class Settings(Value):
             runtime=get("TIFFIN_RUNTIME") or file.get("runtime") or "",
             snapshotter=_snapshotter(get("TIFFIN_SNAPSHOTTER") or file.get("snapshotter") or ""),
             docker_config=get("DOCKER_CONFIG") or f"{home}/.docker",
-            durable=(get("TIFFIN_DURABLE") or file.get("durable") or "1") not in {"0", "false", "no"},
+            durable=_truth(get("TIFFIN_DURABLE") or file.get("durable") or "1"),
             debug=debug or get("TIFFIN_DEBUG", "") not in {"", "0"},
+            offline=offline or _truth(get("TIFFIN_OFFLINE") or file.get("offline") or "0"),
+            discard_blobs=_truth(get("TIFFIN_DISCARD_BLOBS") or file.get("discard_blobs") or "0"),
             parallel_downloads=_positive(file.get("parallel_downloads") or "4", "parallel_downloads"),
-            proxies=_proxies(get),
+            proxies=proxies,
+            registries=registries,
             **_limits(get, file),
             environment=environment if environment is not None else os.environ,
         )
@@ -358,15 +379,18 @@ _KINDS = {
     "runtime": str,
     "snapshotter": str,
     "durable": bool,
+    "offline": bool,
+    "discard_blobs": bool,
     "parallel_downloads": int,
     **dict.fromkeys(_LIMITS, int),
 }
 SNAPSHOTTERS = ("overlay", "copy")
+_TABLES = ("proxies", "registries")
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number"}
 
 
-def _read_file(path: str, *, required: bool) -> dict[str, str]:
-    """Return the file's settings as text; nothing where the file may be missing and is."""
+def _read_file(path: str, *, required: bool) -> dict[str, Any]:
+    """Return the file's tables; nothing where the file may be missing and is."""
     try:
         stream = open(path, "rb")  # noqa: SIM115 - pathlib costs 10 ms at start
     except FileNotFoundError as error:
@@ -379,14 +403,18 @@ def _read_file(path: str, *, required: bool) -> dict[str, str]:
 
     with stream:
         try:
-            table = tomllib.load(stream)
+            return tomllib.load(stream)
         except (ValueError, OSError) as error:
             message = f"{path}: {error}"
             raise InvalidArgument(message, hint="it must be TOML") from error
+
+
+def _scalars(path: str, table: dict[str, Any]) -> dict[str, str]:
+    """Return the settings of one value each, as text; raise InvalidArgument for what is not known."""
     for key, value in table.items():
         if key not in _KINDS:
             message = f"{path}: unknown setting {key!r}"
-            raise InvalidArgument(message, hint="known are " + ", ".join(sorted(_KINDS)))
+            raise InvalidArgument(message, hint="known are " + ", ".join(sorted([*_KINDS, *_TABLES])))
         if type(value) is not _KINDS[key]:
             message = f"{path}: {key} must be {_WORDS[_KINDS[key]]}"
             raise InvalidArgument(message)
@@ -419,10 +447,49 @@ def _limits(get: Get, file: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-def _proxies(get: Get) -> Mapping[str, str]:
+def _truth(text: str) -> bool:
+    return text not in {"0", "false", "no"}
+
+
+def _registries(path: str, table: dict[str, Any]) -> Mapping[str, RegistrySettings]:
+    """Take `[registries."HOST"]` out of the file's tables."""
     found = {}
-    for kind in ("http", "https", "no", "all"):
-        value = get(f"{kind}_proxy") or get(f"{kind.upper()}_PROXY")
+    for host, said in _table(path, table, "registries").items():
+        where = f'{path}: registries."{host}"'
+        if not isinstance(said, dict):
+            raise InvalidArgument(f"{where} must be a table")
+        for key in said.keys() - {"mirrors", "tls_verify"}:
+            message = f"{where}: unknown setting {key!r}"
+            raise InvalidArgument(message, hint="known are mirrors, tls_verify")
+        mirrors, verify = said.get("mirrors", []), said.get("tls_verify", True)
+        if not isinstance(mirrors, list) or not all(isinstance(m, str) and m for m in mirrors):
+            raise InvalidArgument(f"{where}: mirrors must be a list of HOST[:PORT]")
+        if any("://" in mirror for mirror in mirrors):
+            raise InvalidArgument(f"{where}: a mirror is written HOST[:PORT], without a scheme")
+        if not isinstance(verify, bool):
+            raise InvalidArgument(f"{where}: tls_verify must be true or false")
+        found[host] = RegistrySettings(mirrors=tuple(mirrors), tls_verify=verify)
+    return found or EMPTY
+
+
+def _table(path: str, table: dict[str, Any], name: str) -> dict[str, Any]:
+    found = table.pop(name, {})
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"{path}: {name} must be a table")
+    return found
+
+
+def _proxies(get: Get, path: str, table: dict[str, Any]) -> Mapping[str, str]:
+    """Return proxies from the environment and, where it says nothing, from `[proxies]` of the file."""
+    said = _table(path, table, "proxies")
+    kinds = ("http", "https", "no", "all")
+    for key, value in said.items():
+        if key not in kinds or not isinstance(value, str):
+            message = f"{path}: proxies.{key} is no proxy"
+            raise InvalidArgument(message, hint="known are all, http, https and no, each a string")
+    found = {}
+    for kind in kinds:
+        value = get(f"{kind}_proxy") or get(f"{kind.upper()}_PROXY") or said.get(kind)
         if value:
             found[kind] = value
     return found or EMPTY

@@ -174,7 +174,7 @@ def test_layers_are_mounted_from_another_repository(source: Engine, registry: Lo
 
 
 def test_what_is_here_is_not_fetched(source: Engine, other: Engine, registry: LoggedRegistry) -> None:
-    """Layers that another image brought are not asked for; a second pull asks for the manifest alone."""
+    """Layers that another image brought are not asked for; a second pull asks for the tag's digest alone."""
     for name in ("base:1", "shop:1"):
         source.images.tag(name, f"{registry.host}/here/{name}")
         source.images.push(f"{registry.host}/here/{name}")
@@ -185,13 +185,29 @@ def test_what_is_here_is_not_fetched(source: Engine, other: Engine, registry: Lo
     assert lines.count("Already exists") == shared
     got = r"GET /v2/here/shop/blobs/"
     assert registry.requests(got) == len(source.images.get("shop:1").layers) - shared + 1  # the config
-    asked = registry.requests("GET /v2/here/shop/")
+    asked = registry.requests("(GET|HEAD) /v2/here/shop/")
+    before = written(other)
     again = other.images.pull(f"{registry.host}/here/shop:1")
     assert (again.updated, again.image_id) == (False, pulled.image_id)
-    assert registry.requests("GET /v2/here/shop/") == asked + 1
+    assert registry.requests("(GET|HEAD) /v2/here/shop/") == asked + 1
+    assert registry.requests("HEAD /v2/here/shop/manifests/1") == 1
+    assert written(other) == before, "nothing on disk has changed"
+    by_digest = other.images.pull(f"{registry.host}/here/shop@{pulled.digest}")
+    assert (by_digest.updated, by_digest.image_id) == (False, pulled.image_id)
+    assert registry.requests("(GET|HEAD) /v2/here/shop/") == asked + 1, "a digest means one image for ever"
     # A layer that was built here has no blob: it is compressed by a push, and is not fetched after it.
     source.images.pull(f"{registry.host}/here/shop:1")
-    assert registry.requests("GET /v2/here/shop/") == asked + 2
+    assert registry.requests("(GET|HEAD) /v2/here/shop/") == asked + 2
+
+
+def written(engine: Engine) -> dict[str, tuple[int, int]]:
+    """Return size and time of everything below a store's root, but for SQLite's shared memory."""
+    found = {}
+    for folder, _, names in os.walk(engine.store.layout.root):
+        for path in (folder, *(f"{folder}/{name}" for name in names if not name.endswith("-shm"))):
+            info = os.lstat(path)
+            found[path] = (info.st_size, info.st_mtime_ns)
+    return found
 
 
 def test_a_tag_that_moves(source: Engine, other: Engine, registry: LoggedRegistry) -> None:

@@ -20,6 +20,7 @@ class Session:
         run: str = "",
         config: str = "",
         debug: bool = False,
+        offline: bool = False,
         keeper: _socket.socket | None = None,
     ) -> None:
         """Open nothing yet."""
@@ -27,6 +28,7 @@ class Session:
         self._run = run
         self._config = config
         self._debug = debug
+        self._offline = offline
         self._keeper = keeper
         self._settings: Settings | None = None
         self._engine: Engine | None = None
@@ -37,7 +39,9 @@ class Session:
         if self._settings is None:
             from tiffin.settings import Settings
 
-            settings = Settings.from_environment(root=self._root, run=self._run, debug=self._debug)
+            settings = Settings.from_environment(
+                root=self._root, run=self._run, debug=self._debug, offline=self._offline
+            )
             if self._config:
                 settings = settings.replace(docker_config=self._config)
             self._settings = settings

@@ -33,6 +33,7 @@ TIFFIN = Command(
             "info",
             "refused: there is no log; --debug shows tracebacks",
         ),
+        ("offline", "", "bool", "Touch no network: use what is here, or say what is missing", "", DONE),
         ("root", "", "string", "Folder of images and containers", "", DONE),
         ("run", "", "string", "Folder of what runs", "", DONE),
         ("tls", "", "bool", "Use TLS; implied by --tlsverify", "", NO_DAEMON),
@@ -63,6 +64,7 @@ def read(words: Sequence[str], keeper: _socket.socket | None) -> tuple[int, Sess
         run=parsed.text("run"),
         config=parsed.text("config") if parsed.given("config") else "",
         debug=parsed.flag("debug"),
+        offline=parsed.flag("offline"),
         keeper=keeper,
     )
     if parsed.flag("version"):

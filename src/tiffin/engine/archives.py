@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.archive import load as archives
 from tiffin.archive import save as writing
+from tiffin.engine.again import Kept
 from tiffin.engine.flight import in_flight
 from tiffin.engine.layers import commit_image
 from tiffin.engine.progress import silent
@@ -29,7 +30,7 @@ def save(engine: Engine, names: Sequence[str], out: BinaryIO) -> None:
     """Write images; a repository without a tag means all its tags, an id an image without names."""
     with engine.store.lease("save"):
         images = [image for name in names for image in _saved(engine, name)]
-        writing.write(images, engine.store.content, out)
+        writing.write(images, Kept(engine), out)
 
 
 def _saved(engine: Engine, name: str) -> list[SavedImage]:

@@ -15,7 +15,7 @@ from threading import BoundedSemaphore, Event, Lock
 from tiffin.engine.progress import Progress
 from tiffin.errors import Corrupt, Interrupted, InvalidArgument, TiffinError
 from tiffin.layer.apply import Extraction, Limits, MissingTarget
-from tiffin.registry.client import Repository
+from tiffin.registry.mirrors import Mirrored, Relay
 from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
 from tiffin.spec.image import ImageConfig
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Report
     from tiffin.layer.limits import Applied
-    from tiffin.spec.blob import BlobSource
+    from tiffin.spec.blob import BlobReader, BlobSource
     from tiffin.spec.descriptor import Descriptor
     from tiffin.spec.manifest import Manifest
     from tiffin.spec.reference import Reference
@@ -58,15 +58,8 @@ def commit_image(
     next try to go on with.
     """
     store = engine.store
-    manifest = manifests.parse(manifest_raw, entry.media_type)
-    if not isinstance(manifest, manifests.Manifest):
-        message = "an index inside an index is not supported"
-        raise InvalidArgument(message)
-    manifests.check_is_image(manifest)
+    manifest = image_manifest(manifest_raw, entry.media_type)
     config = _config(store, source, manifest)
-    if len(config.diff_ids) != len(manifest.layers):
-        message = f"image config names {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"
-        raise Corrupt(message)
     sizes = _Layers(engine, source, manifest, config, say).fetch()
     for descriptor, raw in ((entry, manifest_raw), (top, top_raw)):
         store.content.put_bytes(raw, descriptor.media_type)
@@ -76,14 +69,32 @@ def commit_image(
     return config.id
 
 
+def image_manifest(raw: bytes, media_type: str) -> Manifest:
+    """Parse the manifest of an image; an artifact is refused by its name."""
+    manifest = manifests.parse(raw, media_type)
+    if not isinstance(manifest, manifests.Manifest):
+        message = "an index inside an index is not supported"
+        raise InvalidArgument(message)
+    manifests.check_is_image(manifest)
+    return manifest
+
+
 def _config(store: Store, source: BlobSource, manifest: Manifest) -> ImageConfig:
     if not store.content.has_blob(manifest.config):
         with closing(source.open_blob(manifest.config)) as reader:
             store.content.put_blob(manifest.config, reader)
-    config = ImageConfig.parse(store.content.read(manifest.config.digest))
+    return checked_config(manifest, store.content.read(manifest.config.digest))
+
+
+def checked_config(manifest: Manifest, raw: bytes) -> ImageConfig:
+    """Parse the config of an image that can be kept here, or raise what is in the way."""
+    config = ImageConfig.parse(raw)
     if config.platform.os not in {"", "linux"}:
         message = f'image operating system "{config.platform.os}" cannot be used on this platform'
         raise InvalidArgument(message, hint="choose a linux image with --platform")
+    if len(config.diff_ids) != len(manifest.layers):
+        message = f"image config names {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}"
+        raise Corrupt(message)
     return config
 
 
@@ -191,13 +202,15 @@ class _Layers:
         self._engine = engine
         self._store = engine.store
         self._source = source
-        self._registry = source if isinstance(source, Repository) else None
+        self._registry = source if isinstance(source, Mirrored) else None
         self._say = say
         self._threads = engine.settings.parallel_downloads
         self._cores = BoundedSemaphore(os.cpu_count() or 1)
         self._ending = Lock()
         self._stop = Event()
         self._cause: BaseException | None = None
+        self._keeps = self._registry is None or not engine.settings.discard_blobs
+        self._fetched: list[str] = []
         self._layers = manifest.layers
         self._diff_ids = config.diff_ids
         self._chain = digests.chain_ids(config.diff_ids)
@@ -208,7 +221,10 @@ class _Layers:
         futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
         patient = True
         try:
-            return [self._commit(index, future.result()) for index, future in enumerate(futures)]
+            sizes = [self._commit(index, future.result()) for index, future in enumerate(futures)]
+            if not self._keeps:
+                self._store.content.discard(self._fetched)
+            return sizes
         except BaseException as error:
             self._halt(error)
             # A registry that does not answer must not keep whoever gives up on it.
@@ -274,7 +290,7 @@ class _Layers:
         """Bring one layer's blob and its draft, as far as they are not here already."""
         have_blob = self._store.content.has_blob(self._layers[index])
         if self._store.snapshots.has(self._chain[index]):
-            if not have_blob:
+            if not have_blob and self._keeps:
                 self._download(index, None)
             self._tell(index, "Already exists")
             return _Fetched(size=self._store.snapshots.size(self._chain[index]))
@@ -291,27 +307,35 @@ class _Layers:
 
     def _download(self, index: int, unpacking: _Unpacking | None) -> None:
         """Fetch a layer's blob, from where an earlier try stopped; anew if that leads nowhere."""
-        layer, content = self._layers[index], self._store.content
+        layer, resume = self._layers[index], self._registry is not None
         self._tell(index, "Pulling fs layer")
-        with content.ingest(layer, resume=self._registry is not None) as writer:
-            resumed = writer.offset > 0
-            try:
-                self._receive(index, writer, unpacking)
-            except (Corrupt, InvalidArgument):
-                writer.abort()
-                if not resumed:
-                    raise
-                if unpacking is not None:
-                    unpacking.stop()
-            else:
-                return
-        with content.ingest(layer, resume=False) as writer:
-            self._receive(index, writer, unpacking)
+        while True:
+            with self._store.content.ingest(layer, resume=resume) as writer:
+                again = writer.offset > 0
+                reader = self._open(layer, writer.offset)
+                try:
+                    self._receive(index, reader, writer, unpacking)
+                except (Corrupt, InvalidArgument):
+                    writer.abort()
+                    if not (again or self._distrust(reader)):
+                        raise
+                    if unpacking is not None:
+                        unpacking.stop()
+                else:
+                    self._fetched.append(layer.digest)
+                    return
+            resume = False
 
-    def _receive(self, index: int, writer: Writer, unpacking: _Unpacking | None) -> None:
+    def _open(self, layer: Descriptor, offset: int) -> BlobReader:
+        registry = self._registry
+        return registry.fetch_blob(layer, offset) if registry else self._source.open_blob(layer)
+
+    def _distrust(self, reader: BlobReader) -> bool:
+        return self._registry is not None and isinstance(reader, Relay) and self._registry.distrust(reader)
+
+    def _receive(self, index: int, reader: BlobReader, writer: Writer, unpacking: _Unpacking | None) -> None:
         """Write what comes, and have it unpacked meanwhile; the writer verifies it."""
-        layer, registry, start = self._layers[index], self._registry, writer.offset
-        reader = registry.fetch_blob(layer, start) if registry else self._source.open_blob(layer)
+        layer = self._layers[index]
         with closing(reader):
             while piece := reader.read(_PIECE):
                 self._go_on()

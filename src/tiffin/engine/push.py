@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from tiffin.engine.again import Kept
+from tiffin.engine.packing import Packing, adopt, packed_layer, repacked
 from tiffin.engine.progress import Progress, silent
 from tiffin.engine.rmi import sweep
 from tiffin.errors import InvalidArgument, NotFound, TiffinError
 from tiffin.registry.client import Repository
 from tiffin.spec import digest as digests
-from tiffin.spec import mediatype
-from tiffin.spec.descriptor import Descriptor
-from tiffin.spec.manifest import Manifest
 from tiffin.spec.reference import Reference
 from tiffin.spec.value import Value
-from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Report
-    from tiffin.spec.blob import BlobReader
+    from tiffin.spec.descriptor import Descriptor
+    from tiffin.spec.manifest import Manifest
     from tiffin.store.images import ImageRecord
-
-_LEVEL = 1
-"""gzip level for layers: isal's level 1 writes 500 MB/s and is about as small as zlib's."""
 
 
 class Pushed(Value):
@@ -35,8 +31,15 @@ class Pushed(Value):
     size: int
 
 
-def push(engine: Engine, name: str, *, all_tags: bool = False, report: Report | None = None) -> list[Pushed]:
-    """Push one tag, or every local tag of a repository."""
+def push(
+    engine: Engine,
+    name: str,
+    *,
+    all_tags: bool = False,
+    packing: Packing | None = None,
+    report: Report | None = None,
+) -> list[Pushed]:
+    """Push one tag, or every local tag of a repository; with `packing`, every layer packed in that way."""
     say = silent if report is None else report
     reference = Reference.parse(name)
     if reference.digest:
@@ -46,7 +49,7 @@ def push(engine: Engine, name: str, *, all_tags: bool = False, report: Report | 
         message = "tag can't be used with --all-tags/-a"
         raise InvalidArgument(message)
     tags = _local_tags(engine, reference) if all_tags else [reference.tagged()]
-    return [_push_one(engine, tag, say) for tag in tags]
+    return [_Push(engine, tag, packing, say).send() for tag in tags]
 
 
 def _local_tags(engine: Engine, reference: Reference) -> list[Reference]:
@@ -62,49 +65,66 @@ def _missing(reference: Reference) -> NotFound:
     return NotFound(message, hint="`tiffin images` shows what is here")
 
 
-def _push_one(engine: Engine, reference: Reference, say: Report) -> Pushed:
-    store = engine.store
-    try:
-        record = store.images.resolve(str(reference))
-    except NotFound:
-        raise _missing(reference) from None
-    repository = Repository(reference, engine.settings)
-    try:
-        with store.lease("push") as lease, repository:
-            lease.hold((record.id, record.manifest.digest))
-            manifest = portable(engine, record)
-            with ThreadPoolExecutor(engine.settings.parallel_downloads, "tiffin-push") as pool:
-                list(pool.map(lambda layer: _push_blob(engine, repository, layer, say), manifest.layers))
-            repository.upload(manifest.config, store.content, lambda _count: None)
-            digest = repository.put_manifest(manifest.raw, manifest.media_type, reference.tag)
-    except TiffinError as error:
-        raise error.at(f"push {reference.familiar}") if engine.settings.debug else error from None
-    if digest != record.manifest.digest:
-        sweep(engine)  # the manifest of uncompressed layers is nobody's any more
-    store.images.add_digest(record.id, reference.replace(tag="", digest=digest))
-    size = len(manifest.raw)
-    say(Progress(status=f"{reference.tag}: digest: {digest} size: {size}"))
-    return Pushed(reference=reference.familiar, digest=digest, size=size)
+class _Push:
+    """One tag on its way: each layer is packed, if need be, and sent by a thread of its own."""
 
+    def __init__(self, engine: Engine, reference: Reference, packing: Packing | None, say: Report) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._reference = reference
+        self._packing = packing
+        self._say = say
+        self._source = Kept(engine)
+        self._repository = Repository(reference, engine.settings)
 
-def _push_blob(engine: Engine, repository: Repository, layer: Descriptor, say: Report) -> None:
-    short = digests.short(layer.digest)
+    def send(self) -> Pushed:
+        """Send every blob that the registry lacks, then the manifest."""
+        reference, store = self._reference, self._store
+        try:
+            record = store.images.resolve(str(reference))
+        except NotFound:
+            raise _missing(reference) from None
+        try:
+            with store.lease("push") as lease, self._repository:
+                lease.hold((record.id, record.manifest.digest))
+                manifest = self._send_layers(record)
+                self._repository.upload(manifest.config, store.content, lambda _count: None)
+                digest = self._repository.put_manifest(manifest.raw, manifest.media_type, reference.tag)
+                if self._packing is None and manifest.raw != store.images.manifest(record).raw:
+                    adopt(self._engine, record, manifest)
+        except TiffinError as error:
+            raise error.at(f"push {reference.familiar}") if self._engine.settings.debug else error from None
+        if digest != record.manifest.digest:
+            sweep(self._engine)  # what is nobody's: a manifest of uncompressed layers, layers packed for this
+        store.images.add_digest(record.id, reference.replace(tag="", digest=digest))
+        size = len(manifest.raw)
+        self._say(Progress(status=f"{reference.tag}: digest: {digest} size: {size}"))
+        return Pushed(reference=reference.familiar, digest=digest, size=size)
 
-    def tell(status: str, current: int = 0) -> None:
-        say(Progress(status=status, id=short, current=current, total=layer.size))
+    def _send_layers(self, record: ImageRecord) -> Manifest:
+        """Send the layers, side by side; return the manifest that names them as they were sent."""
+        manifest = self._store.images.manifest(record)
+        with ThreadPoolExecutor(self._engine.settings.parallel_downloads, "tiffin-push") as pool:
+            layers = list(pool.map(self._send_layer, manifest.layers))
+        return repacked(manifest, layers)
 
-    tell("Preparing")
-    done = 0
+    def _send_layer(self, layer: Descriptor) -> Descriptor:
+        """Send one layer if the registry lacks it; return it as it was sent."""
+        short = digests.short(layer.digest)
+        self._say(Progress(status="Preparing", id=short, total=layer.size))
+        packed = packed_layer(self._engine, layer, self._packing)
+        done = 0
 
-    def moved(count: int) -> None:
-        nonlocal done
-        done += count  # negative when a broken upload starts again
-        tell("Pushing", done)
+        def moved(count: int) -> None:
+            nonlocal done
+            done += count  # negative when a broken upload starts again
+            self._say(Progress(status="Pushing", id=short, current=done, total=packed.size))
 
-    source = engine.store.content
-    how = repository.upload(layer, source, moved, mount_from=_elsewhere(engine, repository, layer))
-    words = {"exists": "Layer already exists", "mounted": "Mounted", "pushed": "Pushed"}
-    tell(words[how], layer.size)
+        places = _elsewhere(self._engine, self._repository, packed)
+        how = self._repository.upload(packed, self._source, moved, mount_from=places)
+        words = {"exists": "Layer already exists", "mounted": "Mounted", "pushed": "Pushed"}
+        self._say(Progress(status=words[how], id=short, current=packed.size, total=packed.size))
+        return packed
 
 
 def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> tuple[str, ...]:
@@ -117,61 +137,3 @@ def _elsewhere(engine: Engine, repository: Repository, layer: Descriptor) -> tup
         if others and any(known.digest == layer.digest for known in images.manifest(record).layers):
             found.update(dict.fromkeys(others))
     return tuple(found)
-
-
-def portable(engine: Engine, record: ImageRecord) -> Manifest:
-    """Return the image's manifest with every layer compressed, making (and keeping) what is not.
-
-    A pulled image keeps its own bytes. A built one gets its compressed form when it is first pushed;
-    it is the image's manifest from then on, so a second push sends the same digest.
-    """
-    store = engine.store
-    manifest = store.images.manifest(record)
-    plain = {mediatype.OCI_LAYER, mediatype.DOCKER_LAYER}
-    if not any(layer.media_type in plain for layer in manifest.layers):
-        return manifest
-    layers = [compressed(engine, layer) if layer.media_type in plain else layer for layer in manifest.layers]
-    fresh = Manifest.build(manifest.config, layers)
-    descriptor = store.content.put_bytes(fresh.raw, fresh.media_type)
-    config = store.images.config(record)
-    store.images.commit(config=config, manifest=descriptor, top=descriptor, size=record.size)
-    return fresh
-
-
-def compressed(engine: Engine, layer: Descriptor) -> Descriptor:
-    """Return the gzip form of an uncompressed layer, made now if it is not here yet."""
-    content = engine.store.content
-    docker = layer.media_type == mediatype.DOCKER_LAYER
-    media_type = mediatype.DOCKER_LAYER_GZIP if docker else mediatype.OCI_LAYER_GZIP
-    known = content.compressed(layer.digest, media_type)
-    if known is not None:
-        return known
-    path = content.private_path()
-    try:
-        digest, size = _compress(content.open_blob(layer), path)
-        content.adopt(path, digest, size)
-    except OSError as error:
-        raise atomic.storage_error(error, f"compress {layer.digest}") from error
-    finally:
-        atomic.remove_file(path)
-    descriptor = Descriptor(media_type=media_type, digest=digest, size=size)
-    content.remember_compressed(layer.digest, descriptor)
-    return descriptor
-
-
-def _compress(reader: BlobReader, path: str) -> tuple[str, int]:
-    """Write what a reader gives, gzipped, to a new file; return its digest and size."""
-    from contextlib import closing
-    from hashlib import sha256
-
-    from tiffin.layer.compression import Compressor
-
-    squeezer, hashed, size = Compressor("gzip", _LEVEL), sha256(), 0
-    with closing(reader), open(path, "xb") as out:
-        while True:
-            chunk = reader.read(1 << 20)
-            data = squeezer.feed(chunk) if chunk else squeezer.finish()
-            hashed.update(data)
-            size += out.write(data)
-            if not chunk:
-                return f"sha256:{hashed.hexdigest()}", size

@@ -26,6 +26,7 @@ _MAGIC = {
 # the tightest bomb of the kind returns 64 MiB at most: gzip grows 1032-fold, a zstd run of zeros 32768-fold.
 _STEP = {"gzip": 1 << 16, "zstd": 1 << 11}
 _PIECE = 1 << 18
+_ISAL_BEST = 3
 _LEVEL = {"gzip": 2, "zstd": 3, "xz": 6, "bzip2": 9}
 
 
@@ -147,11 +148,18 @@ class Compressor:
     """Packs one stream; the same bytes, kind and level give the same result (no names, no times)."""
 
     def __init__(self, kind: str, level: int | None = None) -> None:
-        """Begin a stream; `level` is the kind's own scale (gzip: isal's 0 to 3), None its good middle."""
+        """Begin a stream; `level` is the kind's own scale, None its good middle.
+
+        gzip's levels up to 3 are isal's, which is several times faster; those above are zlib's.
+        """
         self.kind = kind
         self._stream: Any = None
         chosen = _LEVEL.get(kind, 0) if level is None else level
-        if kind == "gzip":
+        if kind == "gzip" and chosen > _ISAL_BEST:
+            import zlib
+
+            self._stream = zlib.compressobj(chosen, zlib.DEFLATED, 31)
+        elif kind == "gzip":
             from isal import isal_zlib
 
             self._stream = isal_zlib.compressobj(chosen, isal_zlib.DEFLATED, 31)

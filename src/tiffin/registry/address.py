@@ -7,6 +7,10 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from tiffin.errors import Forbidden, InvalidArgument
 from tiffin.spec.reference import HUB
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 HUB_API = "registry-1.docker.io"
 HUB_KEY = "https://index.docker.io/v1/"
 """The name under which docker keeps Docker Hub's credentials."""
@@ -69,16 +73,19 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", port
 
 
-def check_url(url: str, *, local: bool) -> str:
+def check_url(url: str, *, local: bool, plain: Collection[str] = ()) -> str:
     """Return a URL that may be asked, or raise Forbidden.
 
     TLS goes anywhere; plain HTTP goes to this machine only, and only when the registry itself is
     on this machine (`local`), or a far registry could make us talk to servers behind our firewall.
+    It also goes to `plain`, hosts (with their ports) that the settings name.
     """
-    scheme, host, _ = origin_of(url)
+    scheme, host, port = origin_of(url)
     if not host or "@" in urlsplit(url).netloc or any(ord(c) <= 32 or ord(c) == 127 for c in url):
         raise _unusable(url)
     if scheme == "https" or (scheme == "http" and local and is_loopback(host)):
+        return url
+    if scheme == "http" and (f"{host}:{port}" in plain or (port == 80 and host in plain)):
         return url
     message = f"the registry points to {shown(url)}, and plain HTTP is used on this machine only"
     raise Forbidden(message, hint="its operator has to serve it by TLS")

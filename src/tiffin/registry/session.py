@@ -38,6 +38,19 @@ class Reply(Value):
     url: str
 
 
+class RateLimit(Value):
+    """How many pulls a registry still allows, of how many, in how many seconds (0: it did not say)."""
+
+    remaining: int
+    limit: int
+    seconds: int = 0
+
+    def __str__(self) -> str:
+        """Write it for a line of output."""
+        span = f" in {self.seconds // 3600} hours" if self.seconds >= 3600 else ""
+        return f"{self.remaining} of {self.limit} pulls left{span}"
+
+
 class Session:
     """One registry as one user. Thread-safe; used by every Repository of a pull or push."""
 
@@ -54,6 +67,7 @@ class Session:
         self.domain = domain
         self.transport = transport.Transport(address.api_host(domain), settings, limits)
         self._lock = threading.Lock()
+        self.rate_limit: RateLimit | None = None
         credentials = Credentials(settings)
         self.authorizer = auth.Authorizer(lookup or (lambda: credentials.lookup(domain)), offline=offline)
 
@@ -78,13 +92,24 @@ class Session:
             method=method, url=url, headers=headers, authorization=header, body=body, silence=silence
         )
         answer = self.transport.request(request, retry=retry)
+        self._note_rate(answer)
         if answer.status != 401 or not self._is_registry(answer.url):
             return answer
         header = self._answer_challenge(answer, scope, refused=header)
         if body is not None and not isinstance(body, bytes) and not body.again():
             message = "unauthorized: authentication required"
             raise Unauthorized(message, hint="the login ended during the upload; try again")
-        return self.transport.request(request.replace(authorization=header), retry=retry)
+        answer = self.transport.request(request.replace(authorization=header), retry=retry)
+        self._note_rate(answer)
+        return answer
+
+    def _note_rate(self, answer: BaseHTTPResponse) -> None:
+        """Remember what Docker Hub says with its manifests: `ratelimit-limit: 100;w=21600`."""
+        limit, _, window = answer.headers.get("ratelimit-limit", "").partition(";w=")
+        remaining = answer.headers.get("ratelimit-remaining", "").partition(";")[0]
+        if limit.isdecimal() and remaining.isdecimal() and len(limit) < 10 > len(remaining):
+            seconds = int(window) if window.isdecimal() and len(window) < 10 else 0
+            self.rate_limit = RateLimit(remaining=int(remaining), limit=int(limit), seconds=seconds)
 
     def _answer_challenge(self, answer: BaseHTTPResponse, scope: Scope, *, refused: str) -> str:
         """Return another Authorization after a 401, or raise what the registry said."""

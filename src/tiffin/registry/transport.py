@@ -113,21 +113,24 @@ class Transport:
         self.limits = limits or Limits()
         self.local = address.is_loopback(address.host_of(f"http://{host}"))
         self._settings = settings
+        self._unverified = {h for h, said in settings.registries.items() if not said.tls_verify}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
-        self._base = "" if self.local else f"https://{host}"
+        self._base = "" if self.local or host in self._unverified else f"https://{host}"
 
     def base(self) -> str:
         """Return `SCHEME://HOST[:PORT]` of the registry.
 
-        A registry on this machine is asked by plain HTTP first, and by TLS if it answers as TLS does.
+        A registry on this machine is asked by plain HTTP first, and by TLS if it answers as TLS does; one
+        whose certificate need not be verified by TLS first, and by plain HTTP if that fails.
         """
         with self._lock:
             if self._base:
                 return self._base
         plain = f"http://{self.host}"
-        base = f"https://{self.host}" if self._speaks_tls(plain) else plain
+        tls = self._speaks_tls(plain) if self.local else self._tls_answers()
+        base = f"https://{self.host}" if tls else plain
         with self._lock:
             self._base = self._base or base
             return self._base
@@ -139,6 +142,9 @@ class Transport:
         Unavailable for connections that fail, Forbidden for a URL that must not be asked. The caller
         reads the body to the end or closes the answer.
         """
+        if self._settings.offline:
+            message = f"{request.verb}: tiffin is offline"
+            raise Unavailable(message, hint="leave out --offline, or change that setting (tiffin info)")
         attempts = self.limits.attempts if retry else 1
         for attempt in range(1, attempts + 1):
             last = attempt == attempts
@@ -187,7 +193,7 @@ class Transport:
     def _follow(self, request: Request) -> urllib3.BaseHTTPResponse:
         """Ask, and ask where a redirect points to; another origin never sees the Authorization."""
         for _ in range(_REDIRECTS):
-            address.check_url(request.url, local=self.local)
+            address.check_url(request.url, local=self.local, plain=self._unverified)
             answer = self._once(request)
             location = answer.headers.get("Location", "")
             if answer.status not in {301, 302, 303, 307, 308} or not location:
@@ -262,21 +268,25 @@ class Transport:
         options: dict[str, Any] = {"maxsize": 16, "blocksize": _BLOCK}
         unverified = False
         if scheme == "https":
-            unverified = self.local and address.is_loopback(host)
+            names = {f"{host}:{port}", host} if port == 443 else {f"{host}:{port}"}
+            unverified = (self.local and address.is_loopback(host)) or bool(names & self._unverified)
             options["ssl_context"] = self._tls_context(host, port, unverified=unverified)
         if proxy:
             parsed = urllib3.util.parse_url(proxy)
             login = urllib3.make_headers(proxy_basic_auth=parsed.auth) if parsed.auth else None
-            return urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=login, **options)
-        pool = urllib3.PoolManager(**options)
+            pool: urllib3.PoolManager = urllib3.ProxyManager(
+                parsed._replace(auth=None).url, proxy_headers=login, **options
+            )
+        else:
+            pool = urllib3.PoolManager(**options)
         if unverified:
-            pool.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _LocalPool}
+            pool.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _UnverifiedPool}
         return pool
 
     def _tls_context(self, host: str, port: int, *, unverified: bool) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if unverified:
-            # As docker has it: nobody stands between this machine and itself.
+            # As docker has it: nobody stands between this machine and itself, or the settings say so.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         names = [f"{host}:{port}", host] if port == 443 else [f"{host}:{port}"]
@@ -302,8 +312,8 @@ class Transport:
         return proxy
 
 
-class _LocalPool(urllib3.HTTPSConnectionPool):
-    """TLS to this machine without certificates, and without urllib3's warning about it."""
+class _UnverifiedPool(urllib3.HTTPSConnectionPool):
+    """TLS without certificates, and without urllib3's warning about it."""
 
     def _validate_conn(self, conn: Any) -> None:
         if conn.is_closed:

@@ -20,7 +20,7 @@ from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self
 
     from tiffin.spec.blob import BlobReader, Progress
@@ -187,6 +187,12 @@ class Content:
         """Remove a blob, file and row (whoever reads it reads on); call it in the deciding transaction."""
         self._database.execute("DELETE FROM blobs WHERE digest=?", (digest,))
         atomic.remove_file(self.path(digest))
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Remove blobs that can be done without, before anything has synced them."""
+        for digest in digests:
+            with self._database.transaction():
+                self.remove(digest)
 
     def settle(self, also: Callable[[], None], *, durable: bool) -> None:
         """Run `also` in a transaction; with `durable`, it and every blob that is here survive a power cut."""

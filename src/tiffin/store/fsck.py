@@ -144,8 +144,11 @@ def _images(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # 
         else:
             try:
                 store.images.config(record)
+                # The blob of a layer that is here may have been left out after a pull (see engine/again).
+                layers = {layer.digest for layer in store.images.manifest(record).layers}
+                spared = layers if record.digests else set()
                 for part in graph.walk(store.content, record.manifest):
-                    if not store.content.has_blob(part):
+                    if part.digest not in spared and not store.content.has_blob(part):
                         wrong = wrong or f"content {part.digest} is missing"
             except (NotFound, Corrupt) as error:
                 wrong = error.message
