@@ -39,6 +39,11 @@ _INFO = (
     (" Not higher because", "RungReason"),
     (" To get there", "RungRemedy"),
     ("Durable", "Durable"),
+    ("Offline", "Offline"),
+    ("Discard Blobs", "DiscardBlobs"),
+    ("HTTP Proxy", "HttpProxy"),
+    ("HTTPS Proxy", "HttpsProxy"),
+    ("No Proxy", "NoProxy"),
     ("Largest Archive", "MaxUnpackedBytes"),
     (" Entries", "MaxEntries"),
     (" Bytes in a Name", "MaxNameLength"),
@@ -79,6 +84,9 @@ def info(parsed: Parsed, session: Session) -> int:
     if parsed.text("format"):
         return _templated(parsed.text("format"), facts)
     lines = [f"{title}: {_fact(member, facts[member])}" for title, member in _INFO if facts.get(member) != ""]
+    for host, said in facts["RegistryConfig"]["IndexConfigs"].items():
+        lines.append(f"Registry {host}:" + ("" if said["Secure"] else " insecure"))
+        lines += [f" Mirror: {mirror}" for mirror in said["Mirrors"]]
     sys.stdout.write("Server:\n" + "".join(f" {line}\n" for line in lines))
     sys.stdout.flush()
     for warning in facts.get("Warnings", ()):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 
 from tiffin.cli.command import DONE, Command
+from tiffin.cli.format import size
 from tiffin.cli.progress import Transfer
 from tiffin.errors import InvalidArgument
+from tiffin.spec import digest
 from tiffin.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
+    from tiffin.engine.planning import PullPlan
 
 
 CONTENT_TRUST = "differs: accepted, as there is no content trust to turn off"
@@ -28,6 +31,11 @@ def pull(parsed: Parsed, session: Session) -> int:
         sys.stdout.write("Using default tag: latest\n")
     images = session.engine.images
     platform = parsed.text("platform")
+    if parsed.flag("plan"):
+        if every or quiet:
+            raise InvalidArgument("--plan is about one image, and what it says is all there is to say")
+        _show_plan(images.plan_pull(parsed.arguments[0], platform=platform))
+        return 0
     show = Transfer(sys.stdout, quiet=quiet)
     try:
         if every:
@@ -40,8 +48,28 @@ def pull(parsed: Parsed, session: Session) -> int:
     return 0
 
 
+def _show_plan(plan: PullPlan) -> None:
+    """Print what would be fetched, layer by layer, and the sum."""
+    lines = []
+    for layer in plan.layers:
+        what = "Already exists"
+        if layer.fetch:
+            what = f"To fetch {size(layer.fetch)}"
+            what += f" of {size(layer.size)}" if layer.fetch < layer.size else ""
+        lines.append(f"{digest.short(layer.digest)}: {what}")
+    missing = sum(layer.fetch > 0 for layer in plan.layers)
+    lines.append(f"Digest: {plan.digest}")
+    lines.append(f"Platform: {plan.platform}")
+    lines.append(f"To fetch: {size(plan.fetch)} in {missing} of {len(plan.layers)} layers")
+    if plan.rate_limit:
+        lines.append(f"Rate limit: {plan.rate_limit}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
 def push(parsed: Parsed, session: Session) -> int:
     """Push one tag, or all that are here."""
+    from tiffin.engine.packing import Packing
+
     reference = _reference(parsed, "push")
     every, quiet = parsed.flag("all-tags"), parsed.flag("quiet")
     if every and reference.tag:
@@ -50,9 +78,11 @@ def push(parsed: Parsed, session: Session) -> int:
         sys.stdout.write("Using default tag: latest\n")
     if not quiet:
         sys.stdout.write(f"The push refers to repository [{reference.name}]\n")
+    level = parsed.number("compression-level") if parsed.given("compression-level") else None
+    packing = Packing.parse(parsed.text("compression"), level)
     show = Transfer(sys.stdout, quiet=quiet)
     try:
-        session.engine.images.push(parsed.arguments[0], all_tags=every, progress=show)
+        session.engine.images.push(parsed.arguments[0], all_tags=every, packing=packing, progress=show)
     finally:
         show.close()
     if quiet:
@@ -92,6 +122,7 @@ PULL = Command(
     flags=(
         ("all-tags", "a", "bool", "Download all tagged images in the repository", "", DONE),
         ("disable-content-trust", "", "bool", "Skip image verification", "true", CONTENT_TRUST),
+        ("plan", "", "bool", "Only say what would be fetched", "", DONE),
         ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),
         ("quiet", "q", "bool", "Suppress verbose output", "", DONE),
     ),
@@ -105,6 +136,8 @@ PUSH = Command(
     maximum=1,
     flags=(
         ("all-tags", "a", "bool", "Push all tags of an image to the repository", "", DONE),
+        ("compression", "", "string", 'Pack every layer by this ("gzip", "zstd")', "", DONE),
+        ("compression-level", "", "int", "Level of the compression (gzip: 1 to 9, zstd: 1 to 22)", "", DONE),
         ("disable-content-trust", "", "bool", "Skip image signing", "true", CONTENT_TRUST),
         (
             "platform",

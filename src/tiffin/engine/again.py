@@ -43,9 +43,7 @@ class Kept:
         """Yield names of images with this layer, as registries know them."""
         images = self._engine.store.images
         for record in images.list():
-            if record.digests and any(
-                layer.digest == descriptor.digest for layer in images.manifest(record).layers
-            ):
+            if record.digests and descriptor.digest in {b.digest for b in images.manifest(record).layers}:
                 yield from record.digests
 
 

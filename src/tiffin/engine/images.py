@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tiffin.engine.anatomy import Blame, Tree
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
+    from tiffin.engine.packing import Packing
+    from tiffin.engine.planning import PullPlan
     from tiffin.engine.progress import Report
     from tiffin.engine.prune import Doomed, Plan
     from tiffin.engine.pull import Pulled
@@ -226,6 +228,12 @@ class Images:
 
         return pull(self._engine, name, platform=platform, report=progress)
 
+    def plan_pull(self, name: str, *, platform: str = "") -> PullPlan:
+        """Return what a pull would fetch, layer by layer; nothing is written."""
+        from tiffin.engine.planning import plan
+
+        return plan(self._engine, name, platform=platform)
+
     def pull_all(
         self, name: str, *, platform: str = "", progress: Report | None = None
     ) -> tuple[Pulled, ...]:
@@ -247,14 +255,20 @@ class Images:
         )
 
     def push(
-        self, name: str, *, all_tags: bool = False, progress: Report | None = None
+        self,
+        name: str,
+        *,
+        all_tags: bool = False,
+        packing: Packing | None = None,
+        progress: Report | None = None,
     ) -> tuple[Pushed, ...]:
-        """Send an image to the registry that its name says."""
+        """Send an image to the registry that its name says; with `packing`, its layers packed in that way."""
+        options = {"all_tags": all_tags, "packing": packing}
         if self._engine.outside():
-            return self._engine.inside("images.push", name, all_tags=all_tags, progress=progress)  # type: ignore[no-any-return]
+            return self._engine.inside("images.push", name, progress=progress, **options)  # type: ignore[no-any-return]
         from tiffin.engine.push import push
 
-        return tuple(push(self._engine, name, all_tags=all_tags, report=progress))
+        return tuple(push(self._engine, name, all_tags=all_tags, packing=packing, report=progress))
 
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
         """Write images, with their names, as one tar that docker, podman and skopeo read."""

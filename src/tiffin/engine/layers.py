@@ -60,7 +60,9 @@ def commit_image(
     store = engine.store
     manifest = image_manifest(manifest_raw, entry.media_type)
     config = _config(store, source, manifest)
-    sizes = _Layers(engine, source, manifest, config, say).fetch()
+    layers = _Layers(engine, source, manifest, config, say)
+    sizes = layers.fetch()
+    layers.discard_blobs()
     for descriptor, raw in ((entry, manifest_raw), (top, top_raw)):
         store.content.put_bytes(raw, descriptor.media_type)
     store.images.commit(
@@ -221,10 +223,7 @@ class _Layers:
         futures = [pool.submit(self._one, index) for index in range(len(self._layers))]
         patient = True
         try:
-            sizes = [self._commit(index, future.result()) for index, future in enumerate(futures)]
-            if not self._keeps:
-                self._store.content.discard(self._fetched)
-            return sizes
+            return [self._commit(index, future.result()) for index, future in enumerate(futures)]
         except BaseException as error:
             self._halt(error)
             # A registry that does not answer must not keep whoever gives up on it.
@@ -237,6 +236,11 @@ class _Layers:
             for future in futures:
                 if future.done() and not future.cancelled() and future.exception() is None:
                     future.result().discard()
+
+    def discard_blobs(self) -> None:
+        """Remove the blobs that were fetched for the layers, where the settings say so."""
+        if not self._keeps:
+            self._store.content.discard(self._fetched)
 
     def _halt(self, cause: BaseException) -> None:
         """Have every thread stop at its next step; the first cause is what the pull ends with."""

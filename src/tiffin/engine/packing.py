@@ -1,4 +1,4 @@
-"""How layers are packed on their way to a registry: as they are, by gzip if they are not packed, or as asked for."""
+"""How layers are packed on their way to a registry: as they are, by gzip if they are not, or as asked for."""
 
 from __future__ import annotations
 

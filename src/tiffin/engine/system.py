@@ -6,6 +6,7 @@ import os
 
 import tiffin
 from tiffin.errors import NotFound
+from tiffin.settings import RegistrySettings
 from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
@@ -95,6 +96,18 @@ class System:
             "RungReason": settings.privilege.why,
             "RungRemedy": settings.privilege.remedy,
             "Durable": settings.durable,
+            "Offline": settings.offline,
+            "DiscardBlobs": settings.discard_blobs,
+            "HttpProxy": _without_password(settings.proxies.get("http", "")),
+            "HttpsProxy": _without_password(settings.proxies.get("https", "")),
+            "NoProxy": settings.proxies.get("no", ""),
+            "RegistryConfig": {
+                "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+                "IndexConfigs": {
+                    host: _index_config(host, said) for host, said in settings.registries.items()
+                },
+                "Mirrors": list(settings.registries.get("docker.io", RegistrySettings()).mirrors),
+            },
             "MaxEntries": settings.max_entries,
             "MaxNameLength": settings.max_name_length,
             "MaxRatio": settings.max_ratio,
@@ -231,3 +244,19 @@ def _os_name() -> str:
     except OSError:
         pass
     return "Linux"
+
+
+def _index_config(host: str, said: RegistrySettings) -> dict[str, Any]:
+    """Return docker's words for the settings of one registry."""
+    return {
+        "Name": host,
+        "Mirrors": list(said.mirrors),
+        "Secure": said.tls_verify,
+        "Official": host == "docker.io",
+    }
+
+
+def _without_password(proxy: str) -> str:
+    scheme, separator, rest = proxy.rpartition("://")
+    login, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}xxxxx:xxxxx@{host}" if at and login else proxy
