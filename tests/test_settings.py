@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
-from tiffin.settings import ROOT, Settings, subordinate
+from tiffin.settings import ROOT, RegistrySettings, Settings, subordinate
 
 IS_ROOT = os.geteuid() == 0
 
@@ -60,6 +60,31 @@ def test_limits_of_archives_are_settings(toml: Any) -> None:
         settings({"TIFFIN_MAX_ENTRIES": "many"})
 
 
+def test_registries_and_proxies_are_tables_of_the_file(toml: Any) -> None:
+    """A registry's mirrors, whether its certificate is verified; proxies the environment does not name."""
+    path = toml(
+        '[proxies]\nhttps = "http://file:1"\nno = ".lan"\n'
+        '[registries."docker.io"]\nmirrors = ["m:5000", "n"]\n[registries."lab:5000"]\ntls_verify = false\n'
+    )
+    found = settings({"TIFFIN_CONFIG": path, "NO_PROXY": ".example"})
+    assert found.registries == {
+        "docker.io": RegistrySettings(mirrors=("m:5000", "n")),
+        "lab:5000": RegistrySettings(tls_verify=False),
+    }
+    assert found.proxies == {"https": "http://file:1", "no": ".example"}
+
+
+def test_offline_can_be_said_in_three_places(toml: Any) -> None:
+    """The flag, the variable and the file; the variable may also say no."""
+    path = toml("offline = true\ndiscard_blobs = true")
+    found = settings({"TIFFIN_CONFIG": path})
+    assert (found.offline, found.discard_blobs) == (True, True)
+    assert not settings({"TIFFIN_CONFIG": path, "TIFFIN_OFFLINE": "0"}).offline
+    assert settings({"TIFFIN_OFFLINE": "1"}).offline
+    assert settings(offline=True).offline
+    assert not settings().offline
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="the defaults of root")
 def test_roots_defaults() -> None:
     """Without a word from anybody, root's store is the system's."""
@@ -94,6 +119,13 @@ def test_a_store_of_its_own_has_a_run_folder_of_its_own(one: str, other: str) ->
         ("durable = 1", "durable must be true or false"),
         ("parallel_downloads = true", "parallel_downloads must be a whole number"),
         ("parallel_downloads = 0", "parallel_downloads must be a whole number above 0"),
+        ("registries = 1", "registries must be a table"),
+        ('registries."a" = 1', 'registries."a" must be a table'),
+        ('[registries."a"]\nmirror = "b"', "unknown setting 'mirror'"),
+        ('[registries."a"]\nmirrors = "b"', "mirrors must be a list"),
+        ('[registries."a"]\nmirrors = ["http://b"]', "without a scheme"),
+        ('[registries."a"]\ntls_verify = "no"', "tls_verify must be true or false"),
+        ('[proxies]\nftp = "b"', "proxies.ftp is no proxy"),
         ("root = '\xff'", "utf-8"),
     ],
 )

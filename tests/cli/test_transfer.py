@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.servers import DOCKER_REGISTRY, DockerRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.cli.conftest import Tiffin
 
@@ -71,6 +73,77 @@ def test_push_and_pull(tiffin: Tiffin, ann: str) -> None:
     assert tiffin("pull", "-q", name) == f"{name}\n"
     assert digest in tiffin("images", "--digests", f"{ann}/shop")
     tiffin("rmi", name)
+
+
+def test_a_plan_before_a_pull(tiffin: Tiffin, ann: str) -> None:
+    """--plan lists what would be fetched and fetches nothing; after the pull there is nothing to fetch."""
+    name = f"{ann}/planned:1"
+    tiffin("tag", "box:1", name)
+    tiffin("push", "-q", name)
+    tiffin("rmi", name)
+    planned = tiffin("pull", "--plan", name)
+    assert re.search(r"(?m)^[0-9a-f]{12}: (Already exists|To fetch \d[\d.]*[kM]?B)$", planned)
+    assert re.search(
+        rf"(?m)^Digest: {DIGEST}\nPlatform: linux/\S+\nTo fetch: \d\S+ in \d of \d layers$", planned
+    )
+    assert "No such image" in tiffin.wrong("image", "inspect", name)
+    tiffin("pull", "-q", name)
+    assert "To fetch: 0B in 0 of " in tiffin("pull", "--plan", name)
+    assert "--plan is about one image" in tiffin.wrong("pull", "--plan", "-q", name)
+    tiffin("rmi", name)
+
+
+def test_offline_says_what_is_missing(tiffin: Tiffin, ann: str) -> None:
+    """With --offline nothing is fetched: the error names the image, for pull and for run."""
+    name = f"{ann}/far:1"
+    assert f"{name} is not here, and tiffin is offline" in tiffin.wrong("--offline", "pull", name)
+    told = tiffin.wrong("--offline", "run", "--rm", name, "true", code=125)
+    assert f"{name} is not here, and tiffin is offline" in told
+    assert tiffin("--offline", "run", "--rm", "box:1", "echo", "here") == "here\n"
+
+
+def test_a_push_by_another_compression(tiffin: Tiffin, ann: str) -> None:
+    """--compression and its level decide the layers' type; what is not known is refused."""
+    name = f"{ann}/packed:1"
+    tiffin("tag", "box:1", name)
+    plain = tiffin("push", name)
+    packed = tiffin("push", "--compression", "zstd", "--compression-level", "5", name)
+    assert re.findall(DIGEST, plain) != re.findall(DIGEST, packed)
+    image_id = tiffin("images", "-q", "--no-trunc", name)
+    tiffin("rmi", name)
+    tiffin("pull", "-q", name)
+    assert tiffin("images", "-q", "--no-trunc", name) == image_id
+    assert "unknown compression 'lz4'" in tiffin.wrong("push", "--compression", "lz4", name)
+    assert "invalid compression level 23" in tiffin.wrong(
+        "push", "--compression=zstd", "--compression-level=23", name
+    )
+    tiffin("rmi", name)
+
+
+def test_info_shows_what_the_settings_say(tiffin: Tiffin, tmp_path: Path) -> None:
+    """Mirrors, insecure registries, proxies (without their passwords) and the rest of tiffin.toml."""
+    (tmp_path / "tiffin.toml").write_text(
+        "offline = true\ndiscard_blobs = true\n"
+        '[proxies]\nhttps = "http://ann:secret@proxy.lan:3128"\nno = "localhost,.lan"\n'
+        '[registries."docker.io"]\nmirrors = ["mirror.lan:5000"]\n'
+        '[registries."lab:5000"]\ntls_verify = false\n'
+    )
+    told = subprocess.run(
+        tiffin.argv("info"),
+        capture_output=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TIFFIN_CONFIG": f"{tmp_path}/tiffin.toml"},
+    ).stdout.decode()
+    for line in (
+        "Offline: true",
+        "Discard Blobs: true",
+        "HTTPS Proxy: http://xxxxx:xxxxx@proxy.lan:3128",
+        "No Proxy: localhost,.lan",
+        "Registry docker.io:\n  Mirror: mirror.lan:5000",
+        "Registry lab:5000: insecure",
+    ):
+        assert f"\n {line}\n" in told
+    assert "secret" not in told
 
 
 def test_run_fetches_what_is_not_here(tiffin: Tiffin, ann: str) -> None:

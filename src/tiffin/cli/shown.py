@@ -182,12 +182,12 @@ SESSIONS: dict[str, dict[str, str]] = {
     "image pull": {
         "test_session_docker.py": "platform",
         "test_session_flags.py": "disable-content-trust quiet",
-        "test_transfer.py": "all-tags",
+        "test_transfer.py": "all-tags plan",
     },
     "image push": {
         "test_session_docker.py": "quiet",
         "test_session_flags.py": "disable-content-trust",
-        "test_transfer.py": "all-tags",
+        "test_transfer.py": "all-tags compression compression-level",
     },
     "image rm": {
         "test_session.py": "",
