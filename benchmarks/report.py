@@ -32,6 +32,9 @@ TARGETS = {
     "push 5 x 40 MB": 0.7,
     "push 20,000 files": 0.7,
     "push root file system": 0.5,
+    "load": 0.5,
+    "save": 0.7,
+    "commit of 50 MB": 0.8,
     "30 x run -d at once": 0.4,
 }
 

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from engines import Engine, Failed
+from local import disk_after, group_archives, group_memory, group_tags
 
 if TYPE_CHECKING:
     import argparse
@@ -286,6 +287,7 @@ def group_registry(bench: Bench) -> None:
                 engine.quietly("rmi", "-f", local, remote)
                 engine.quietly("builder", "prune", "-f")
             _pull(bench, name, remote)
+            disk_after(bench, name, remote)
     finally:
         shared.close()
 
@@ -347,5 +349,8 @@ GROUPS = {
     "list": group_list,
     "build": group_build,
     "registry": group_registry,
+    "archives": group_archives,
+    "tags": group_tags,
+    "memory": group_memory,
     "many": group_many,
 }

@@ -63,6 +63,9 @@ def test_history_says_what_is_wasted(tiffin: Tiffin, second: str) -> None:
     """A column more, for bytes that later layers hide."""
     lines = tiffin("history", "--waste", second).splitlines()
     assert "WASTED" in lines[0]
+    layers = tiffin("history", "--no-trunc", "--format", "{{.Layer}}", second).split()
+    told = tiffin("image", "inspect", "-f", "{{range .RootFS.Layers}}{{.}} {{end}}", second)
+    assert layers == told.split()[::-1]
     wasted = tiffin("history", "--human=false", "--format", "{{.Wasted}} {{.Size}}", second).splitlines()
     assert wasted[0].split()[0] == "0"
     hidden, size = map(int, wasted[1].split())

@@ -181,6 +181,8 @@ def test_waste(images: Engine) -> None:
         ("ADD base", 137, 10 + 20 + 100),
     ]
     assert {view.wasted for view in images.images.history("x:4")} == {-1}
+    diff_ids = images.store.images.config(images.images.get("x:4")).diff_ids
+    assert [view.layer for view in reversed(views)] == [diff_ids[0], "", *diff_ids[1:]]
     assert sum(view.wasted for view in images.images.history("x:1", waste=True)) == 0
 
 

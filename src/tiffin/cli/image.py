@@ -27,6 +27,7 @@ _HISTORY = {
     "Size": "SIZE",
     "Comment": "COMMENT",
     "Wasted": "WASTED",
+    "Layer": "LAYER",
 }
 _HISTORY_COLUMNS = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
 
@@ -73,6 +74,8 @@ def history(parsed: Parsed, session: Session) -> int:
     fields = _history_fields(whole=whole, human=parsed.flag("human"))
     if not waste:
         del fields["Wasted"]
+    if ".Layer" not in template:  # docker's JSON has none
+        del fields["Layer"]
     headers = _HISTORY if parsed.flag("human") else {**_HISTORY, "CreatedSince": "CREATED AT"}
     columns = (*_HISTORY_COLUMNS[:-1], "Wasted", "Comment") if parsed.flag("waste") else _HISTORY_COLUMNS
     sys.stdout.write(listing.show(views, template, columns=columns, fields=fields, headers=headers))
@@ -97,6 +100,7 @@ def _history_fields(*, whole: bool, human: bool) -> dict[str, Callable[[HistoryV
         "CreatedBy": created_by,
         "Size": lambda view: formats.size(view.size) if human else str(view.size),
         "Comment": lambda view: view.comment,
+        "Layer": lambda view: view.layer if whole else formats.short(view.layer),
         "Wasted": lambda view: formats.size(view.wasted) if human else str(view.wasted),
     }
 

@@ -38,7 +38,8 @@ class ImageView(Value):
 class HistoryView(Value):
     """One line of an image's history, newest first. `id` is the image id for the newest, else "".
 
-    `wasted` are the bytes of its layer that later layers hide, -1 where nobody asked.
+    `layer` is the digest of the layer that it made, "" for none; `wasted` are the bytes of that which later
+    layers hide, -1 where nobody asked.
     """
 
     id: str
@@ -48,6 +49,7 @@ class HistoryView(Value):
     comment: str
     tags: tuple[str, ...] = ()
     wasted: int = -1
+    layer: str = ""
 
 
 def familiar(name: str) -> str:

@@ -131,31 +131,32 @@ class Images:
         """
         if waste and self._engine.outside():
             return self._engine.inside("images.history", name, waste=True)  # type: ignore[no-any-return]
+        from tiffin.spec.image import HistoryEntry
+
         record = self.get(name)
         config = self._store.images.config(record)
         unseen = self._wasted(record) if waste else (-1,) * len(record.layers)
-        sizes = [
-            (self._store.snapshots.size(chain), hidden)
-            for chain, hidden in zip(record.layers, unseen, strict=True)
+        layers = [
+            (self._store.snapshots.size(chain), hidden, diff_id)
+            for chain, hidden, diff_id in zip(record.layers, unseen, config.diff_ids, strict=True)
         ]
-        views = []
-        for entry in config.history:
-            nothing = (0, 0 if waste else -1)
-            size, hidden = nothing if entry.empty_layer or not sizes else sizes.pop(0)
-            views.append(
-                HistoryView(
-                    id="",
-                    created=entry.created,
-                    created_by=entry.created_by,
-                    size=size,
-                    comment=entry.comment,
-                    wasted=hidden,
-                )
-            )
+        nothing = (0, 0 if waste else -1, "")
+        made = [
+            (entry, nothing if entry.empty_layer or not layers else layers.pop(0)) for entry in config.history
+        ]
         # Images made without history still have layers; docker shows one line for each.
-        views += [
-            HistoryView(id="", created=config.created, created_by="", size=size, comment="", wasted=hidden)
-            for size, hidden in sizes
+        made += [(HistoryEntry(created=config.created), layer) for layer in layers]
+        views = [
+            HistoryView(
+                id="",
+                created=entry.created,
+                created_by=entry.created_by,
+                size=size,
+                comment=entry.comment,
+                wasted=hidden,
+                layer=diff_id,
+            )
+            for entry, (size, hidden, diff_id) in made
         ]
         views.reverse()
         if views:
