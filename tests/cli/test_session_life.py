@@ -132,6 +132,31 @@ def test_events_of_a_life(tiffin: Tiffin) -> None:
     assert "invalid filter 'colour'" in tiffin.wrong("events", "--filter", "colour=red")
 
 
+def test_events_of_an_exec(tiffin: Tiffin) -> None:
+    """An exec is made, started and ended, under one id, with its exit code; the image's name is a filter."""
+    tiffin("run", "-d", "--name", "busy", "box:1", "sleep", "1000")
+    tiffin("exec", "busy", "sh", "-c", "exit 3", code=3)
+    lines = follow(
+        *(tiffin, b"exec_die", "events", "--since", "10m", "--format", "json", "--filter", "container=busy"),
+        *("--filter", "image=box", "--filter", "event=exec_create", "--filter", "event=exec_start"),
+        *("--filter", "event=exec_die"),
+    )
+    told = [json.loads(line) for line in lines.splitlines()]
+    assert [event["Action"] for event in told] == [
+        "exec_create: sh -c exit 3",
+        "exec_start: sh -c exit 3",
+        "exec_die",
+    ]
+    assert len({event["Actor"]["Attributes"]["execID"] for event in told}) == 1
+    assert told[-1]["Actor"]["Attributes"]["exitCode"] == "3"
+    with subprocess.Popen(tiffin.argv("exec", "busy", "cat"), stdin=subprocess.PIPE) as process:
+        follow(tiffin, b"exec_start: cat", "events", "--since", "10m", "--filter", "container=busy")
+        assert len(json.loads(tiffin("inspect", "-f", "{{json .ExecIDs}}", "busy"))) == 1
+        process.communicate(b"")
+    tiffin("rm", "-f", "busy")
+    assert tiffin("events", "--since", "10m", "--until", "0s", "--filter", "image=other") == ""
+
+
 @needs_cgroups
 def test_stats_once_and_live(tiffin: Tiffin) -> None:
     """A table of what runs (with -a of all), once or again and again."""

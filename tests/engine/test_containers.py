@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,6 +125,26 @@ def test_kill_and_what_is_not_running(engine: Engine) -> None:
         engine.containers.attach(container)
     with pytest.raises(Conflict, match="is not running"):
         engine.containers.exec(container, ExecRequest(argv=("true",)))
+
+
+CONDITIONS = ("next-exit", "removed")
+
+
+def test_waiting_for_the_next_end_and_for_the_removal(engine: Engine) -> None:
+    """`next-exit` waits for a run that has not begun, `removed` until the record has gone."""
+    container = engine.containers.create(config("sh", "-c", "exit 5")).id
+    with ThreadPoolExecutor() as pool:
+        waits = [pool.submit(engine.containers.wait, container, condition=c) for c in CONDITIONS]
+        while not all(one.running() for one in waits):
+            pass
+        while not waits[0].done():  # a run may have ended before that one looked
+            engine.containers.start(container).close()
+            engine.containers.wait(container)
+        assert waits[0].result() == 5
+        engine.containers.remove(container)
+        assert waits[1].result() == 5
+    with pytest.raises(InvalidArgument, match="invalid condition"):
+        engine.containers.wait(engine.containers.create(config("true")).id, condition="odd")
 
 
 def test_names_are_unique_and_removal_respects_running(engine: Engine) -> None:

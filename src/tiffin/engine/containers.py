@@ -109,6 +109,8 @@ class Containers:
         record = self.get(name)
         state, driver = self._store.containers.state(record.id), self._engine.settings.driver
         shown = container_inspect(record, state, self._store.layout, driver)
+        if state.running:
+            shown["ExecIDs"] = self._execs(record) or None
         if size:
             own = self.size(record.id)
             shown |= {"SizeRw": own, "SizeRootFs": own + self._engine.images.size(record.image_id)}
@@ -119,6 +121,16 @@ class Containers:
         record = self.get(name)
         layers = record.layers[len(record.layers) - record.own_layers :]
         return self._store.snapshots.usage(record.id) + sum(map(self._store.snapshots.size, layers))
+
+    def _execs(self, record: ContainerRecord) -> Sequence[str]:
+        """Return the ids of the further processes that run in a container."""
+        from tiffin.engine.start import connect
+
+        try:
+            with connect(self._store, record) as connection:
+                return connection.execs()
+        except Conflict:
+            return ()  # it has just ended
 
     def start(
         self, name: str, *, attach: bool = False, stdin: bool = False, size: tuple[int, int] = (0, 0)
@@ -184,11 +196,11 @@ class Containers:
         self.start(record.id).close()
         self._store.events.append("container", "restart", record.id, event_attributes(record))
 
-    def wait(self, name: str) -> int:
-        """Wait until it does not run and return its exit code (at once if it is not running)."""
+    def wait(self, name: str, *, condition: str = "not-running") -> int:
+        """Wait and return the exit code: `not-running` (at once if it is not), `next-exit`, `removed`."""
         from tiffin.engine.stop import wait
 
-        return wait(self._store, self.get(name))
+        return wait(self._engine, self.get(name), condition)
 
     def pause(self, name: str) -> None:
         """Freeze all its processes; raises Conflict if it does not run or is frozen already."""

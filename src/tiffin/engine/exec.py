@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tiffin.engine.bundle import process_user
 from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
@@ -55,6 +57,9 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
     process = _process(engine, record, request)
     connection = connect(store, record)
     attached = not request.detach
+    attributes = {**event_attributes(record), "execID": os.urandom(32).hex()}
+    words = " ".join(request.argv)
+    store.events.append("container", f"exec_create: {words}", record.id, attributes)
     connection.execute(
         process,
         stdin=request.stdin and attached,
@@ -62,6 +67,7 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
         stderr=attached,
         rows=request.size[0],
         columns=request.size[1],
+        exec_id=attributes["execID"],
     )
     frame = connection.recv()
     if frame is None or frame.kind != frames.STARTED:
@@ -71,8 +77,7 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
         if frame.kind == frames.FAILED:
             raise StartFailed(frame.text, exit_code=frame.exit_code)
         raise Conflict(frame.text)
-    action = "exec_start: " + " ".join(request.argv)
-    store.events.append("container", action, record.id, event_attributes(record))
+    store.events.append("container", f"exec_start: {words}", record.id, attributes)
     return connection
 
 

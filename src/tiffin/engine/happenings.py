@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tiffin.engine.filters import Filters
     from tiffin.store.events import Event
 
-_KEYS = ("container", "event", "image", "label", "network", "type", "volume")
+_KEYS = (
+    *("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope"),
+    *("secret", "service", "type", "volume"),
+)
 _CHUNK = 1 << 16
 _DAY = 86400.0
 

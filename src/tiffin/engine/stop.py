@@ -11,9 +11,12 @@ from tiffin.spec.signals import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tiffin.engine.engine import Engine
     from tiffin.keeper.client import Connection
     from tiffin.store.containers import ContainerRecord
+    from tiffin.store.events import Event
     from tiffin.store.store import Store
 
 _DEFAULT_TIMEOUT = 10
@@ -87,8 +90,36 @@ def _forget(engine: Engine, record: ContainerRecord) -> None:
         engine.containers.cleanup(record.id)
 
 
-def wait(store: Store, record: ContainerRecord) -> int:
-    """Return the exit code once the container does not run."""
+def wait(engine: Engine, record: ContainerRecord, condition: str = "not-running") -> int:
+    """Return the exit code once the condition holds: it does not run, its next run has ended, it is gone.
+
+    Raises InvalidArgument for another word.
+    """
+    if condition not in {"not-running", "next-exit", "removed"}:
+        raise InvalidArgument(f'invalid condition: "{condition}"')
+    if condition == "not-running":
+        return _until_down(engine.store, record)
+    last = engine.store.containers.state(record.id).exit_code
+    for event in _told(engine, record, removed=condition == "removed"):
+        if event.action == "die":
+            last = int(event.attributes.get("exitCode", "0"))
+        if event.action == "destroy" or (event.action == "die" and condition == "next-exit"):
+            break
+    return last
+
+
+def _told(engine: Engine, record: ContainerRecord, *, removed: bool) -> Iterator[Event]:
+    """Yield the events of a container from now on; none if it is to be removed and is so already."""
+    since = f"{time.time():.9f}"
+    if removed:
+        try:
+            engine.store.containers.get(record.id)
+        except NotFound:
+            return
+    yield from engine.system.events(since=since, filters={"container": [record.id]})
+
+
+def _until_down(store: Store, record: ContainerRecord) -> int:
     while True:
         state = store.containers.state(record.id)
         if not state.running:

@@ -144,10 +144,11 @@ class Connection:
         stderr: bool = True,
         rows: int = 0,
         columns: int = 0,
+        exec_id: str = "",
     ) -> None:
         """Start one more process, an OCI `process`; S or F comes by `recv`, then its output and X."""
         body = {"process": process, "stdin": stdin, "stdout": stdout, "stderr": stderr}
-        data = jsontext.dumps_bytes({**body, "rows": rows, "columns": columns})
+        data = jsontext.dumps_bytes({**body, "rows": rows, "columns": columns, "id": exec_id})
         limit = frames.PAYLOAD_LIMIT
         while len(data) > limit:
             self._send(frames.PART, data[:limit])
@@ -205,6 +206,15 @@ class Connection:
         """Give the container other limits (OCI `linux.resources`); raise Conflict with a reason."""
         self._send(frames.VERB, b"update " + jsontext.dumps_bytes(resources))
         self._answer()
+
+    def execs(self) -> list[str]:
+        """Return the ids of the further processes that run; a keeper that is too old knows of none."""
+        self._send(frames.VERB, b"execs")
+        try:
+            found = jsontext.loads(self._answer().data.decode())
+        except (Conflict, Corrupt, ValueError):
+            return []
+        return [str(name) for name in found] if isinstance(found, list) else []
 
     def acknowledge(self) -> None:
         """Promise to clean up after an auto-remove, once X or F has come."""

@@ -49,7 +49,7 @@ class Container:
         self._loop.watch(self._reaper.descriptor, READ, self._sweep)
         self._peers: list[Peer] = []
         self._processes: list[Process] = []
-        self._execs = Execs(request, self._process, self._forget, self._reaper)
+        self._execs = Execs(request, self._process, self._forget, self._reaper, self._announce)
         self._state = ContainerState()
         self._ended = False
         self._acknowledged = False
@@ -548,6 +548,9 @@ class Container:
             peer.refuse(reason) if reason else peer.send(frames.DONE)
             return
         word, *rest = data.decode(errors="replace").split(" ")
+        if word == "execs" and not rest:
+            peer.send(frames.DONE, jsontext.dumps_bytes(self._execs.names())[: frames.PAYLOAD_LIMIT])
+            return
         if word == "stay" and not rest:
             peer.send(frames.DONE)
             self._stay_down()

@@ -36,9 +36,14 @@ class Execs:
         make: Callable[..., Process],
         forget: Callable[[Process], None],
         reaper: Reaper,
+        announce: Callable[..., None],
     ) -> None:
-        """`make` makes a process of the container, `forget` is called with one that has ended."""
-        self._request = request
+        """`make` makes a process of the container, `forget` is called with one that has ended.
+
+        `announce(action, **attributes)` tells of events.
+        """
+        self._request, self._announce = request, announce
+        self._names: dict[Process, str] = {}
         self._make, self._forget, self._reaper = make, forget, reaper
         self._numbers = 0
 
@@ -82,10 +87,16 @@ class Execs:
             stdin_once=True,
             size=(_small(body.get("rows")), _small(body.get("columns"))),
         )
+        if isinstance(body.get("id"), str):
+            self._names[process] = body["id"]
         process.attach(peer, _bits(body))
         if process.size != (0, 0):
             description["consoleSize"] = {"height": process.size[0], "width": process.size[1]}
         self._start(process, description)
+
+    def names(self) -> list[str]:
+        """Return the ids of those that run, as they were given."""
+        return list(self._names.values())
 
     def _start(self, process: Process, description: dict[str, Any]) -> None:
         file = os.memfd_create("process")
@@ -140,12 +151,16 @@ class Execs:
         self._over(process, frames.FAILED, payload[: frames.PAYLOAD_LIMIT])
 
     def _ended(self, process: Process) -> None:
+        name = self._names.get(process)
+        if name:
+            self._announce("exec_die", execID=name, exitCode=str(process.exit_code))
         self._over(process, frames.EXITED, bytes((process.exit_code, 0)))
 
     def _over(self, process: Process, kind: str, payload: bytes) -> None:
         for peer in tuple(process.peers):
             peer.send(kind, payload)
             peer.finish()
+        self._names.pop(process, None)
         self._forget(process)
 
 

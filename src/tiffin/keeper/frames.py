@@ -18,8 +18,9 @@ Client to keeper:
     A  attach        1 byte of bits: 1 stdin, 2 stdout, 4 stderr. Answered by D, then output; X at the end.
     W  wait          Answered by X when the container's process has ended.
     E  exec          the last part of a JSON object {"process": an OCI process, "stdin": bool,
-                     "stdout": bool, "stderr": bool, "rows": int, "columns": int}. Answered by S or F (N
-                     where nothing runs or it is paused), then output and X.
+                     "stdout": bool, "stderr": bool, "rows": int, "columns": int, "id": text}. Answered by
+                     S or F (N where nothing runs or it is paused), then output and X. With an id the
+                     keeper tells of its end as an event; unknown members are ignored.
     P  part          a part of an exec's JSON that goes before E's; at most 4 MiB in all.
     I  input         bytes for stdin. Only as many as were granted and not yet used: 65,536 after
                      attach or exec, more by Q. So a program that does not read never blocks a K or R.
@@ -29,7 +30,8 @@ Client to keeper:
     K  kill          a signal's number, 1 byte. Answered by D or N.
     V  verb          b"pause", b"resume", b"stay" (not to be started again, whatever the policy says) or
                      b"policy NAME LIMIT" (the restart policy from now on) or b"update JSON" (OCI
-                     `linux.resources`). Answered by D or N.
+                     `linux.resources`) or b"execs" (D brings a JSON list of their ids). Answered by D or
+                     N; a keeper that is older than a verb says N and closes.
     Y  acknowledge   on the channel, after X or F: "what an auto-remove leaves in the store, I clean up". The
                      keeper removes the folders that it was told to. No answer.
 

@@ -100,6 +100,10 @@ def matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
             passes = event.action in values or event.action.partition(":")[0] in values
         elif key == "label":
             passes = all(_has_label(event, value) for value in values)
+        elif key == "scope":
+            passes = "local" in values
+        elif key == "image" and event.type != "image":
+            passes = _is_of(event.attributes.get("image", ""), values)
         elif key == event.type:
             name = event.attributes.get("name", "")
             passes = any(
@@ -110,6 +114,12 @@ def matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
         if not passes:
             return False
     return True
+
+
+def _is_of(image: str, wanted: Sequence[str]) -> bool:
+    """Tell whether a container's image has one of the names, which may leave the tag out."""
+    family = image if ":" not in image.rpartition("/")[2] else image.rpartition(":")[0]
+    return bool(image) and (image in wanted or family in wanted)
 
 
 def _has_label(event: Event, wanted: str) -> bool:
