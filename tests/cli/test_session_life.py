@@ -149,7 +149,7 @@ def test_events_of_an_exec(tiffin: Tiffin) -> None:
     ]
     assert len({event["Actor"]["Attributes"]["execID"] for event in told}) == 1
     assert told[-1]["Actor"]["Attributes"]["exitCode"] == "3"
-    with subprocess.Popen(tiffin.argv("exec", "busy", "cat"), stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(tiffin.argv("exec", "-i", "busy", "cat"), stdin=subprocess.PIPE) as process:
         follow(tiffin, b"exec_start: cat", "events", "--since", "10m", "--filter", "container=busy")
         assert len(json.loads(tiffin("inspect", "-f", "{{json .ExecIDs}}", "busy"))) == 1
         process.communicate(b"")

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
 
+    from tiffin.keeper.care import Care
     from tiffin.keeper.execs import Hooks
-    from tiffin.keeper.health import Health
-    from tiffin.keeper.remedy import Remedy
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.restart import Policy
 
@@ -78,8 +77,7 @@ class Container:
         self._listener = Listener(self._loop, request.live, self._folder, self._peer)
         self._facts = Facts(request.live, request.state_path)
         self._policy: Policy | None = None
-        self._health: Health | None = None
-        self._remedy: Remedy | None = None
+        self._care: Care | None = None
         self._stay = False
         """The user has ended it: it is not started again."""
         self._leaving = False  # the host shuts down: its policy decides when that is back
@@ -233,11 +231,11 @@ class Container:
         """Record the end before anything else, then tell everybody."""
         if process.log:
             process.log.flush()
-        if self._health:
-            self._health.end()
+        renewed = self._care.ended() if self._care else None
+        if self._care:
             self._state = self._state.replace(health="unhealthy")
         killed = cgroup.out_of_memory(self._request.cgroup)
-        pause = self._again(process.exit_code)
+        pause = self._again(process.exit_code, renewed)
         self._state = self._state.replace(
             status="exited" if pause is None else "restarting",
             pid=0,
@@ -265,7 +263,7 @@ class Container:
         self._finish()
 
     def _exit_payload(self) -> bytes:
-        return bytes((self._state.exit_code, frames.OUT_OF_MEMORY if self._state.oom_killed else 0))
+        return bytes((self._state.exit_code, self._state.oom_killed * frames.OUT_OF_MEMORY))
 
     # --- restart -------------------------------------------------------------------------------
 
@@ -277,9 +275,8 @@ class Container:
 
         self._policy = Policy(name, limit)
 
-    def _again(self, code: int) -> float | None:
+    def _again(self, code: int, renewed: float | None) -> float | None:
         """Return how long to wait before the process is started again; None if it is not."""
-        renewed = self._remedy.ended() if self._remedy else None
         stopped = self._stay or code - 128 in self._asked or self._asked & {_KILL, self._request.stop_signal}
         self._state = self._state.replace(stopped=bool(stopped))
         if stopped or self._leaving:
@@ -335,32 +332,22 @@ class Container:
     # --- health --------------------------------------------------------------------------------
 
     def _watch_health(self) -> None:
-        if not self._health:
-            from tiffin.keeper.health import Health  # few containers have one
+        if not self._care:
+            from tiffin.keeper.care import Care  # few containers have one
 
-            request = self._request
-            self._health = Health(
+            self._care = Care(
                 self._loop,
-                request.health,
-                request.health_path,
+                self._request,
                 probe=self._execs.probe,
+                kill=lambda number: _try(self._main.kill, number),
                 changed=self._health_is,
             )
-        self._health.begin()
+        self._care.health.begin()
 
     def _health_is(self, word: str) -> None:
         self._state = self._state.replace(health=word)
         _try(self._facts.running, self._state)
         self._announce(f"health_status: {word}")
-        if word == "unhealthy" and self._request.on_unhealthy not in {"", "none"}:
-            self._treat()
-
-    def _treat(self) -> None:
-        if not self._remedy:
-            from tiffin.keeper.remedy import Remedy  # few containers have one
-
-            self._remedy = Remedy(self._loop, self._request, lambda number: _try(self._main.kill, number))
-        self._remedy.treat()
 
     def _announce(self, action: str, **more: str) -> None:
         request = self._request
@@ -547,14 +534,14 @@ class Container:
             reason = self._execs.update(data[7:]) if not self._ended else "the container is not running"
             peer.refuse(reason) if reason else peer.send(frames.DONE)
             return
-        word, *rest = data.decode(errors="replace").split(" ")
-        if word == "execs" and not rest:
-            peer.send(frames.DONE, jsontext.dumps_bytes(self._execs.names())[: frames.PAYLOAD_LIMIT])
+        if data == b"execs":
+            peer.send(frames.DONE, self._execs.names())
             return
-        if word == "stay" and not rest:
+        if data == b"stay":
             peer.send(frames.DONE)
             self._stay_down()
             return
+        word, *rest = data.decode(errors="replace").split(" ")
         if word == "policy" and len(rest) == 2 and rest[1].isdigit():
             self._set_policy(rest[0], int(rest[1]))
             peer.send(frames.DONE)
@@ -575,8 +562,8 @@ class Container:
         self._state = self._state.replace(status=status)
         _try(self._facts.running, self._state)
         self._announce(action)
-        if self._health:
-            (self._health.pause if word == "pause" else self._health.go_on)()
+        if self._care:
+            (self._care.health.pause if word == "pause" else self._care.health.go_on)()
         return True
 
     def _call(self, word: str) -> bool:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     """What is called when a process has started, when it could not, and when it has ended."""
 
 _KILL = 9
+_SHOWN = 900
+"""So many ids fit into one frame."""
 
 
 class Execs:
@@ -94,9 +96,9 @@ class Execs:
             description["consoleSize"] = {"height": process.size[0], "width": process.size[1]}
         self._start(process, description)
 
-    def names(self) -> list[str]:
-        """Return the ids of those that run, as they were given."""
-        return list(self._names.values())
+    def names(self) -> bytes:
+        """Return the ids of those that run, as they were given: a JSON list."""
+        return jsontext.dumps_bytes(list(self._names.values())[-_SHOWN:])
 
     def _start(self, process: Process, description: dict[str, Any]) -> None:
         file = os.memfd_create("process")
