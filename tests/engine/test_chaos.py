@@ -96,7 +96,8 @@ class Chaos:
             with contextlib.suppress(FileNotFoundError):
                 assert [name for name in os.listdir(folder) if len(name) == 64] == [], folder
         gc.sweep(self.engine.store)
-        assert os.listdir(layout.containers) == []
+        # Of a keeper that was killed while it removed a folder: a sweep takes that when it is old.
+        assert [name for name in os.listdir(layout.containers) if not name.endswith(".tmp")] == []
         check_sound(self.engine)
         assert self.cgroups() == []
 

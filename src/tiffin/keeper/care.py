@@ -1,4 +1,4 @@
-"""The care of a container with a health check: it is probed, and ended when it is unhealthy, if that is asked.
+"""The care of a container with a health check: it is probed, and ended when unhealthy if that is asked for.
 
 `--on-unhealthy restart` and `kill` are tiffin's own.
 """

@@ -389,6 +389,8 @@ class Container:
         request = self._request
         self._listener.close()
         self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
+        # What a runtime had made that was killed, it does not know itself.
+        _try(atomic.delete_tree, f"{oci.root_of(request.runtime)}/{request.container_id}")
         if request.cgroup:
             _try(cgroup.remove, request.cgroup)
         self._main.drain()

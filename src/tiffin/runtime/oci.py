@@ -66,6 +66,11 @@ def prefix(path: str, root: str, *, cgroups: bool = True) -> tuple[str, ...]:
     return (path, "--root", root, *quiet)
 
 
+def root_of(runtime: Sequence[str]) -> str:
+    """Return the folder that `prefix` names."""
+    return runtime[2]
+
+
 def run(
     runtime: Sequence[str], container_id: str, *, bundle: str, pid_file: str, console: str, log: str
 ) -> list[str]:
