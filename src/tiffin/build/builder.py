@@ -369,8 +369,6 @@ class Builder:
         write: Callable[[Draft], None],
     ) -> Outcome:
         """Find a step's layer in the cache, or let `write` fill a draft and make it one."""
-        if self._epoch:
-            ingredients = {**ingredients, "epoch": self._now_ns}
 
         def make() -> Draft:
             draft = self.draft()
@@ -410,6 +408,8 @@ class Builder:
         text: str,
         make: Callable[[], Draft],
     ) -> Outcome:
+        if self._epoch:
+            ingredients = {**ingredients, "epoch": self._now_ns}
         place = f"{stage.label}\0{instruction.statement.original}"
         found = self._cache.look(place, ingredients, listing)
         result, reason = found.result, found.reason
@@ -427,9 +427,11 @@ class Builder:
         return Outcome(layer=layer, cached=False, reason=reason)
 
     def _commit(self, draft: Draft, parent: str) -> Layer:
-        from tiffin.layer import diff
+        from tiffin.layer import dates, diff
 
         try:
+            if self._epoch:
+                dates.clamp(draft.path, self._now_ns)
             measured = diff.measure(draft.path, xattr=self.xattr)
             chain_id = self._store.snapshots.commit(
                 draft, parent=parent, diff_id=measured.diff_id, size=measured.size, tar_size=measured.tar_size

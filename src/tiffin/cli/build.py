@@ -42,6 +42,7 @@ def build(parsed: Parsed, session: Session) -> int:
             labels=keyvalues.pairs(parsed.many("label")),
             platform=parsed.text("platform"),
             network="" if parsed.text("network") == "default" else parsed.text("network"),
+            reproducible=parsed.flag("reproducible"),
             progress=show,
         )
     except BuildFailed as error:
@@ -247,6 +248,14 @@ BUILD = Command(
             "Shorthand for `--output=type=registry`",
             "",
             "refused: push the image after the build",
+        ),
+        (
+            "reproducible",
+            "",
+            "bool",
+            "Date everything SOURCE_DATE_EPOCH (1970 without it): the same input gives the same digest",
+            "",
+            DONE,
         ),
         ("resource", "", "stringArray", "Resource limits for build containers", "", _LIMITS),
         ("sbom", "", "string", "Shorthand for `--attest=type=sbom`", "", _NOT_YET),

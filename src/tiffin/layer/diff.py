@@ -83,13 +83,14 @@ def measure(directory: str, *, xattr: str) -> Measured:
 class _Open:
     """A folder on the way: its descriptor (-1 while lent back), path, identity, and names still to come."""
 
-    __slots__ = ("file", "identity", "names", "path")
+    __slots__ = ("beside", "file", "identity", "names", "path")
 
     def __init__(self, file: int, path: bytes, identity: tuple[int, int]) -> None:
         self.file = file
         self.path = path
         self.identity = identity
         self.names: Iterator[tuple[bytes, bool]] = iter(())
+        self.beside: list[bytes] = []  # its attributes that say whose links and pipes in it are
 
 
 class Serializer:
@@ -143,7 +144,7 @@ class Serializer:
                     f"{tar.show(path[:80])}... cannot be kept in a layer: its name is too long"
                 )
             try:
-                inner = self._entry(folder.file, name, path)
+                inner = self._entry(folder, name, path)
             except OSError as error:
                 if self._writer_failed:
                     raise
@@ -162,6 +163,8 @@ class Serializer:
             stack[-1].file = -1
         stack.append(folder)
         names = attributes.names(file)
+        if names and self._noted:
+            folder.beside = [key for key in names if key.startswith(owners.BESIDE)]
         kept = self._attributes(file, names, path)
         mode = stat.S_IMODE(status.st_mode)
         uid, gid = self._owner(file, names, status)
@@ -186,8 +189,9 @@ class Serializer:
                 raise Conflict(f"{tar.show(folder.path)} was moved while it was read")
         os.close(folder.file)
 
-    def _entry(self, parent: int, name: bytes, path: bytes) -> int:
+    def _entry(self, folder: _Open, name: bytes, path: bytes) -> int:
         """Write one entry; a folder is opened and returned instead, -1 for anything else."""
+        parent = folder.file
         status = os.lstat(name, dir_fd=parent)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
@@ -208,6 +212,8 @@ class Serializer:
         if kind == stat.S_IFREG:
             self._file(parent, name, entry, status)
             return -1
+        if folder.beside:
+            entry.uid, entry.gid = owners.owner(parent, folder.beside, owners.beside(name)) or (uid, gid)
         entry.kind = _KINDS[kind]
         if kind == stat.S_IFLNK:
             entry.link = os.readlink(name, dir_fd=parent)

@@ -2,7 +2,7 @@
 
 With one id only (or none), everything belongs to the user; an owner that the kernel does not take is kept
 in an attribute. The same goes, without real root, for device nodes: an empty file stands for one. Symbolic
-links, pipes and sockets cannot carry an attribute, so theirs are forgotten.
+links and pipes cannot carry an attribute: their folder has it, as far as there is room (dozens, on ext4).
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ OWNER = b"user.tiffin.owner"
 
 DEVICE = b"user.tiffin.device"
 """`c MAJOR:MINOR` or `b MAJOR:MINOR` of an empty file that stands for a device."""
+
+BESIDE = b"user.tiffin.of."
+"""How a folder's attributes begin that say whose a link or pipe in it is; a digest of the name follows."""
 
 _ID_END = 0xFFFFFFFF
 _DEVICE_END = 1 << 20
@@ -44,8 +47,26 @@ def _note(target: int | bytes | str, name: bytes, value: bytes) -> None:
     try:
         os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
     except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP}:  # a symbolic link, a pipe
+        if error.errno not in {errno.EPERM, errno.ENOTSUP}:
             raise
+        if not isinstance(target, int) and name == OWNER:  # a symbolic link, a pipe
+            _note_beside(os.fsencode(target), value)
+
+
+def _note_beside(path: bytes, value: bytes) -> None:
+    folder, _, name = path.rpartition(b"/")
+    try:
+        os.setxattr(folder or b".", beside(name), value)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSPC, errno.E2BIG}:
+            raise
+
+
+def beside(name: bytes) -> bytes:
+    """Return the attribute of a folder that says whose a name in it is."""
+    import hashlib
+
+    return BESIDE + hashlib.sha256(name).hexdigest()[:16].encode()
 
 
 def note(path: str) -> bytes:
@@ -56,9 +77,12 @@ def note(path: str) -> bytes:
         return b""
 
 
-def owner(file: int, names: list[bytes]) -> tuple[int, int] | None:
-    """Return the noted owner of an open file that has attributes of these names, None without a note."""
-    pair = _pair(os.getxattr(file, OWNER)) if OWNER in names else None
+def owner(file: int, names: list[bytes], attribute: bytes = OWNER) -> tuple[int, int] | None:
+    """Return the noted owner of an open file that has attributes of these names, None without a note.
+
+    With `attribute` (see `beside`), that of a name in an open folder.
+    """
+    pair = _pair(os.getxattr(file, attribute)) if attribute in names else None
     return pair if pair and max(pair) < _ID_END else None
 
 

@@ -8,7 +8,7 @@ import posix
 import stat
 
 from tiffin.errors import Corrupt
-from tiffin.layer import owners
+from tiffin.layer import owners, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ def _copy_file(stack: Stack, node: Node, target: str) -> None:
 def keep_owners(stack: Stack, draft: str) -> None:
     """Give files that replace others of the layers below the noted owners of those (see layer.owners).
 
-    A program that writes a file anew and renames it over the old one has lost the note.
+    A program that writes a file anew and renames it over the old one has lost the note. A folder that was
+    removed and made anew is another one, with all that is in it.
     """
     for folder, folders, files in os.walk(draft):
+        folders[:] = [name for name in folders if not whiteout.is_opaque(f"{folder}/{name}", "user.")]
         for name in (*folders, *files):
             path = f"{folder}/{name}"
             if not stat.S_ISREG(mode := posix.lstat(path).st_mode) and not stat.S_ISDIR(mode):
