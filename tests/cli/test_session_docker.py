@@ -337,6 +337,20 @@ def test_builds_take_their_flags(tiffin: Tiffin, tmp_path: pathlib.Path) -> None
     tiffin("image", "prune", "-f")
 
 
+def test_a_reproducible_build_is_dated_1970(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """--reproducible: built again from nothing, the image is the same one; nothing in it is younger."""
+    (tmp_path / "file").write_text("x")
+    text = b"FROM scratch\nCOPY --from=box:1 /bin /bin\nRUN echo made > /made\nCOPY file /\n"
+    (tmp_path / "Dockerfile").write_bytes(text)
+    made = tiffin("build", "-q", "--reproducible", "--no-cache", str(tmp_path))
+    os.utime(tmp_path / "file")
+    assert tiffin("build", "-q", "--reproducible", "--no-cache", str(tmp_path)) == made
+    assert tiffin("inspect", "-f", "{{.Created}}", made.strip()) == "1970-01-01T00:00:00Z\n"
+    said = tiffin("run", "--rm", made.strip(), "busybox", "stat", "-c", "%Y", "/made", "/file", "/bin/sh")
+    assert said == "0\n0\n0\n"
+    tiffin("rmi", made.strip())
+
+
 def test_what_a_registry_refuses_is_shown_in_the_dockerfile(
     tiffin: Tiffin, registry: DockerRegistry, tmp_path: pathlib.Path
 ) -> None:

@@ -140,7 +140,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "image build": {
         "test_session.py": "quiet tag",
-        "test_session_docker.py": "build-arg file label network no-cache progress",
+        "test_session_docker.py": "build-arg file label network no-cache progress reproducible",
         "test_session_flags.py": (
             "compress disable-content-trust force-rm iidfile load platform pull rm target"
         ),
