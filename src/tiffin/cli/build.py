@@ -42,7 +42,6 @@ def build(parsed: Parsed, session: Session) -> int:
             labels=keyvalues.pairs(parsed.many("label")),
             platform=parsed.text("platform"),
             network="" if parsed.text("network") == "default" else parsed.text("network"),
-            reproducible=parsed.flag("reproducible"),
             progress=show,
         )
     except BuildFailed as error:
@@ -64,9 +63,15 @@ def build(parsed: Parsed, session: Session) -> int:
 
 
 def _arguments(parsed: Parsed, session: Session) -> dict[str, str]:
-    """Return --build-arg; one without a value takes the caller's variable, and is not given without it."""
+    """Return --build-arg; one without a value takes the caller's variable, and is not given without it.
+
+    SOURCE_DATE_EPOCH is taken from the caller unasked, as every tool does.
+    """
     caller = session.settings.environment
     found = {}
+    epoch = caller.get("SOURCE_DATE_EPOCH") or ("0" if parsed.flag("reproducible") else "")
+    if epoch:
+        found["SOURCE_DATE_EPOCH"] = epoch
     for text in parsed.many("build-arg"):
         name, equals, value = text.partition("=")
         if equals:

@@ -328,13 +328,12 @@ class Images:
         labels: Mapping[str, str] = EMPTY,
         platform: str = "",
         network: str = "",
-        reproducible: bool = False,
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
         """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
 
-        With the build argument or the variable SOURCE_DATE_EPOCH (seconds since 1970) nothing in the image
-        is younger than that, and the same input gives the same digest; `reproducible` means 0 without it.
+        With the build argument SOURCE_DATE_EPOCH (seconds since 1970) nothing that is built is younger than
+        that, and the same input gives the same digest.
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         if self._engine.outside():
@@ -351,16 +350,14 @@ class Images:
                 labels=labels,
                 platform=platform,
                 network=network,
-                reproducible=reproducible,
                 progress=progress,
             )
         from tiffin.build.roles import Options
         from tiffin.engine.building import build
         from tiffin.spec.platform import Platform
 
-        epoch = self._engine.settings.environment.get("SOURCE_DATE_EPOCH") or ("0" if reproducible else "")
         options = Options(
-            build_args={"SOURCE_DATE_EPOCH": epoch, **build_args} if epoch else build_args,
+            build_args=build_args,
             target=target,
             platform=Platform.parse(platform) if platform else None,
             no_cache=no_cache,
