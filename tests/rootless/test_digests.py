@@ -23,12 +23,12 @@ COPY etc /etc
 COPY --chown=web:mail tree /srv/tree
 ADD special.tar /special
 ENV PATH=/bin
-WORKDIR /work/deep
+WORKDIR /made/deep
 RUN echo one > a; ln a b; ln -s a c; mkfifo d; mkdir -m 700 e; touch -t 200001010000 old; \
     echo more >> /srv/tree/file; mv /srv/tree/other /srv/tree/moved; chmod 750 /srv
 RUN rm -r /special/sub && mkdir /special/sub && echo x > /special/sub/x && rm a && ln -sf b c
 """
-_CHOWNS = _DOCKERFILE + "RUN chown -R 7:8 /work && mkdir /own && chown 9 /own\n"
+_CHOWNS = _DOCKERFILE + "RUN chown -R 7:8 /made && mkdir /own && chown 9 /own\n"
 
 
 def _archive() -> bytes:
