@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tests.keeper.parts import collect, expect, read_until, wait_until_gone
 from tiffin.errors import Conflict
 from tiffin.keeper import frames
+from tiffin.settings import privilege
 from tiffin.spec.container import ContainerConfig
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ def test_many_connections_that_say_nothing(crun_box: Box) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_signals_of_a_dying_session_are_ignored(crun_box: Box, number: int) -> None:
     """The end of the caller's session does not end the keeper."""
+    if number == signal.SIGTERM and privilege().manager:
+        number = signal.SIGHUP  # TERM comes from systemd alone, see the test of scopes
     keeper = start_sleeper(crun_box)
     os.kill(keeper, number)
     with crun_box.execute("echo", "hi") as connection:
@@ -132,7 +136,23 @@ def test_the_keeper_is_a_world_of_its_own(crun_box: Box) -> None:
     with open(f"/proc/{keeper}/cgroup") as stream:
         trees = [line.strip().split(":") for line in stream]
     tracked = [path for _, name, path in trees if name in {"", "name=systemd"}]
-    assert set(tracked) == {"/tiffin/keepers"}
+    if privilege().manager:
+        assert re.fullmatch(r"/tiffin\.slice/tiffin-[-0-9a-f]+\.scope/keeper", tracked[0])
+    else:
+        assert set(tracked) == {"/tiffin/keepers"}
+
+
+def test_a_scope_that_is_stopped_ends_the_container(crun_box: Box) -> None:
+    """In a scope TERM is the host's shutdown: the stop signal, the exit recorded, and nobody's wish."""
+    script = "trap 'exit 7' USR1; echo up; while :; do sleep 0.05; done"
+    options = {"stop_signal": int(signal.SIGUSR1), "restart": "always", "scoped": True}
+    with crun_box.start("sh", "-c", script, **options) as connection:
+        read_until(connection, b"up")
+        os.kill(crun_box.facts()["keeper"], signal.SIGTERM)
+        assert expect(connection, frames.EXITED).exit_code == 7
+    crun_box.wait_for_keeper()
+    state = crun_box.state()
+    assert (state["status"], state["exit_code"], state["stopped"]) == ("exited", 7, False)
 
 
 def test_a_killed_keeper_leaves_facts_that_tell(box: Box) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.keeper.parts import collect, expect, read_until
+from tiffin.engine import cgroups
 from tiffin.keeper import frames
 from tiffin.runtime import capabilities, specgen
 from tiffin.runtime.user import User
@@ -200,21 +199,18 @@ def test_binds_read_only_and_writable(box: Box, tmp_path: object) -> None:
 
 
 def test_limits_reach_the_kernel(box: Box) -> None:
-    """Memory, cpus and pids stand in the container's cgroup."""
+    """Memory, cpus and pids stand in the container's cgroup, on v1 and on v2."""
     host = HostConfig(memory=64 << 20, nano_cpus=500_000_000, pids_limit=33)
     with box.start("sleep", "1000", host=host) as connection:
         expect(connection, frames.STARTED)
+        pid = box.facts()["pid"]
+        names = {"memory": "memory.limit_in_bytes", "cpu": "cpu.cfs_quota_us", "pids": "pids.max"}
+        if box.machine.cgroup_version == 2:
+            names = {"memory": "memory.max", "cpu": "cpu.max", "pids": "pids.max"}
         found = {}
-        for tree, name in (
-            ("memory", "memory.limit_in_bytes"),
-            ("cpu", "cpu.cfs_quota_us"),
-            ("pids", "pids.max"),
-        ):
-            path = f"/sys/fs/cgroup/{tree}{specgen.cgroup_path(box.id)}/{name}"
-            if not os.path.exists(path):
-                pytest.skip("cgroup v1 is expected here")
-            with open(path) as stream:
-                found[tree] = int(stream.read())
+        for controller, name in names.items():
+            with open(f"{cgroups.folder(box.id, pid, controller)}/{name}") as stream:
+                found[controller] = int(stream.read().split()[0])
     assert found == {"memory": 64 << 20, "cpu": 50_000, "pids": 33}
 
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.runtime.specgen import Shared
     from tiffin.runtime.user import User
+    from tiffin.settings import Privilege
     from tiffin.spec.container import LogConfig
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
 
+_APPARMOR = "/sys/kernel/security/apparmor"
 _LOG_FILES = 3
 _LOG_SIZE = 100 << 20
 """Logs are bounded unless told otherwise: three files of 100 MB."""
@@ -133,8 +135,8 @@ def _spec(
     """Return the runtime's config.json, having written the files of /etc that it mounts."""
     store, config, host = engine.store, record.config, record.host
     folder = store.layout.container(record.id)
-    machine = Machine.here()
     options = security.parse(host.security_opt)
+    machine = confined(Machine.here(), options, engine.settings.privilege)
     privileged = host.privileged
     granted = capabilities.granted(
         host.cap_add, host.cap_drop, privileged=privileged, available=machine.capabilities
@@ -178,6 +180,15 @@ def _spec(
         init=specgen.find_init() if host.init else "",
         size=size,
     )
+
+
+def confined(machine: Machine, options: security.Security, privilege: Privilege) -> Machine:
+    """Return the machine with the AppArmor profile of containers that don't ask for one."""
+    if not options.apparmor and not os.path.exists(_APPARMOR):
+        return machine
+    from tiffin.runtime import apparmor  # hosts without it do without
+
+    return machine.replace(apparmor=apparmor.prepare(options.apparmor, privilege))
 
 
 def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:

@@ -50,6 +50,7 @@ def examine(settings: Settings) -> list[Check]:
         *_trial(settings),
         _runtime(settings),
         _limits(privilege),
+        *_apparmor(privilege),
         *_installation(privilege),
     ]
 
@@ -112,6 +113,18 @@ def _limits(privilege: Privilege) -> Check:
     return Check(
         name="limits", good=True, text="memory, cpus and processes cannot be limited: that is refused"
     )
+
+
+def _apparmor(privilege: Privilege) -> Iterator[Check]:
+    from tiffin.runtime import apparmor
+
+    if privilege.rung != "root" or not apparmor.is_on():
+        return
+    if apparmor.find_parser():
+        yield Check(name="AppArmor", good=True, text=f"containers are confined by {apparmor.DEFAULT}")
+    else:
+        text = "it is on, but containers are not confined: there is no apparmor_parser"
+        yield Check(name="AppArmor", good=True, text=text, remedy="apt-get install apparmor")
 
 
 def _installation(privilege: Privilege) -> Iterator[Check]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tiffin.engine.bundle import process_user
+from tiffin.engine.bundle import confined, process_user
 from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, StartFailed
@@ -83,7 +83,8 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
 
 def _process(engine: Engine, record: ContainerRecord, request: ExecRequest) -> dict[str, object]:
     config, host = record.config, record.host
-    machine = Machine.here()
+    options = security.parse(host.security_opt)
+    machine = confined(Machine.here(), options, engine.settings.privilege)
     try:
         user = process_user(engine, record, request.user or config.user)
     except InvalidArgument as error:
@@ -104,7 +105,7 @@ def _process(engine: Engine, record: ContainerRecord, request: ExecRequest) -> d
         granted=granted,
         args=request.argv,
         env=specgen.environment(own, config.hostname, user.home, request.env),
-        security=security.parse(host.security_opt),
+        security=options,
         apparmor="" if host.privileged else machine.apparmor,
         size=request.size,
     )

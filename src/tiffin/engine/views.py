@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from tiffin.errors import Corrupt
+from tiffin.spec import jsontext
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.value import EMPTY, Value
 
@@ -79,7 +81,7 @@ def container_inspect(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": _apparmor(folder),
         "ExecIDs": None,
         "HostConfig": record.host.to_json(),
         "GraphDriver": {"Data": _graph(record, layout) if driver == "overlay2" else None, "Name": driver},
@@ -87,6 +89,16 @@ def container_inspect(
         "Config": record.config.to_json(),
         "NetworkSettings": _network_settings(network),
     }
+
+
+def _apparmor(folder: str) -> str:
+    """Return the AppArmor profile that a container was last started with."""
+    try:
+        with open(f"{folder}/config.json", "rb") as stream:
+            spec = jsontext.load_object(stream.read())
+    except (FileNotFoundError, Corrupt):
+        return ""
+    return str(spec.get("process", {}).get("apparmorProfile", ""))
 
 
 def _graph(record: ContainerRecord, layout: Layout) -> dict[str, str]:

@@ -10,8 +10,6 @@ from tiffin.spec.platform import Platform
 from tiffin.spec.value import Value
 
 _CGROUPS = "/sys/fs/cgroup"
-_PROFILES = "/sys/kernel/security/apparmor/profiles"
-DEFAULT_APPARMOR = "docker-default"
 _RATES = ("read_bps", "read_iops", "write_bps", "write_iops")
 _FILES: dict[int, dict[str, tuple[str, ...]]] = {
     1: {
@@ -40,7 +38,7 @@ class Machine(Value):
     cgroup_version: int
     swap_limit: bool  # whether memory and swap can be limited together
     limits: tuple[str, ...] | None = None  # the rarer ones, see `limited`; None: look when asked
-    apparmor: str = ""  # docker's default profile, where it is loaded
+    apparmor: str = ""  # the profile of containers that don't ask for one, see `apparmor.prepare`
 
     @staticmethod
     def here() -> Machine:
@@ -53,7 +51,6 @@ class Machine(Value):
             capabilities=bounding_set(),
             cgroup_version=2 if unified else 1,
             swap_limit=unified or os.path.exists(f"{_CGROUPS}/memory/memory.memsw.limit_in_bytes"),
-            apparmor=_apparmor(),
         )
 
     def limited(self, name: str) -> bool:
@@ -77,12 +74,3 @@ def bounding_set() -> tuple[str, ...]:
             if line.startswith(b"CapBnd:"):
                 return capabilities.from_mask(int(line.split()[1], 16))
     return ()
-
-
-def _apparmor() -> str:
-    try:
-        with open(_PROFILES, "rb") as stream:
-            loaded = stream.read()
-    except OSError:
-        return ""
-    return DEFAULT_APPARMOR if f"{DEFAULT_APPARMOR} (".encode() in loaded else ""
