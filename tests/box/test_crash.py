@@ -12,11 +12,10 @@ import pytest
 
 from tests.box.parts import Api
 from tests.servers import BoxRegistry
+from tiffin.box import fsck
 from tiffin.settings import ROOT, Settings
 from tiffin.spec import digest as digests
 from tiffin.spec import mediatype
-from tiffin.store import fsck
-from tiffin.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,5 +92,4 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path, answers: int) -
             assert digests.of(api("GET", location).body) == digest
         api.close()
     settings = Settings(root=f"{tmp_path}/data", run=f"{tmp_path}/run", privilege=ROOT)
-    with Store(settings, kind="registry") as store:
-        assert [f for f in fsck.check(store) if f.kind != "rubbish"] == []
+    assert fsck.check(settings) == []

@@ -50,6 +50,7 @@ class Blobs:
             beyond = (("Content-Range", f"bytes */{size}"),)
             raise Refused("SIZE_INVALID", {"range": wanted}, status=416, headers=beyond) from None
         if request.method == "HEAD":
+            self._catalogue.want(route.name, digest)
             return Response(status=200, headers=headers, length=size)
         reader = self._content.open_blob(Descriptor(media_type=OCTETS, digest=digest, size=size))
         if part is None:

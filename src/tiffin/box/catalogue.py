@@ -6,23 +6,33 @@ The tables are the box's own, in the `state.db` of its own root.
 
 from __future__ import annotations
 
+import time
+
 from tiffin.errors import Unavailable, Unsupported
 from tiffin.spec import jsontext
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from tiffin.store.store import Store
 
-_VERSION = "1"
-# `referrer` is the descriptor that the referrers API lists, as JSON; `subject` "" where there is none.
+_VERSION = "2"
+# `linked` is when a blob was last pushed, mounted or asked for (ns): a push in flight is younger than that;
+# box_names says what each manifest names. `referrer` is the descriptor that the referrers API lists, as JSON;
+# `subject` is "" where there is none.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS box_blobs (
-    repository TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repository, digest)
+    repository TEXT NOT NULL, digest TEXT NOT NULL, linked INTEGER NOT NULL, PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS box_blobs_by_digest ON box_blobs (digest);
+CREATE TABLE IF NOT EXISTS box_names (
+    repository TEXT NOT NULL, manifest TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, manifest)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS box_names_by_manifest ON box_names (repository, manifest);
 CREATE TABLE IF NOT EXISTS box_manifests (
     repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
     subject TEXT NOT NULL, referrer TEXT NOT NULL, PRIMARY KEY (repository, digest)
@@ -35,6 +45,9 @@ CREATE TABLE IF NOT EXISTS box_tags (
 CREATE INDEX IF NOT EXISTS box_tags_by_digest ON box_tags (repository, digest)
 """
 _NO_LIMIT = -1
+_NOTED_NS = 3600 * 10**9
+"""What was wanted within this time need not be noted again."""
+_NAMING = ("layers", "blobs", "manifests")
 
 
 class Kept(Value):
@@ -53,13 +66,20 @@ class Catalogue:
         self._content = store.content
         self._database = store.database
         self._durable = store.settings.durable
-        version = store.database.meta.get("box", _VERSION)
-        if version != _VERSION:
-            raise Unsupported(f"{store.layout.root} was made by a newer tiffin (box {version})")
         with self._database.transaction():
+            row = self._database.one("SELECT value FROM meta WHERE key='box'")
+            version = row[0] if row else _VERSION
+            if version not in {"1", _VERSION}:
+                raise Unsupported(f"{store.layout.root} was made by a newer tiffin (box {version})")
+            if version == "1":
+                self._database.execute("ALTER TABLE box_blobs ADD COLUMN linked INTEGER NOT NULL DEFAULT 0")
             for statement in _TABLES.split(";"):
                 self._database.execute(statement)
-            self._database.execute("INSERT OR IGNORE INTO meta VALUES ('box', ?)", (_VERSION,))
+            if version == "1":
+                self._database.execute("UPDATE box_blobs SET linked=?", (time.time_ns(),))
+                for name, digest in self._database.query("SELECT repository, digest FROM box_manifests"):
+                    self._note_names(name, digest, named(self._content.read(digest)))
+            self._database.execute("INSERT OR REPLACE INTO meta VALUES ('box', ?)", (_VERSION,))
 
     # Asking
 
@@ -124,7 +144,18 @@ class Catalogue:
 
     def link_blob(self, name: str, digest: str) -> None:
         """Give a repository a blob that the content store has; joins a transaction that is open."""
-        self._database.execute("INSERT OR IGNORE INTO box_blobs VALUES (?, ?)", (name, digest))
+        self._database.execute(
+            "INSERT OR REPLACE INTO box_blobs VALUES (?, ?, ?)", (name, digest, time.time_ns())
+        )
+
+    def want(self, name: str, digest: str) -> None:
+        """Note that a client counts on a blob being here: it sends a manifest that names it, not the blob."""
+        where, now = (name, digest), time.time_ns()
+        row = self._database.one("SELECT linked FROM box_blobs WHERE repository=? AND digest=?", where)
+        if row and row[0] < now - _NOTED_NS:
+            self._database.execute(
+                "UPDATE box_blobs SET linked=? WHERE repository=? AND digest=?", (now, *where)
+            )
 
     def mount(self, name: str, digest: str, source: str) -> bool:
         """Give a repository a blob that another has ("" = any); return whether that one has it."""
@@ -139,9 +170,18 @@ class Catalogue:
             return True
 
     def put_manifest(
-        self, name: str, kept: Kept, *, tags: list[str], subject: str, referrer: dict[str, Any]
+        self,
+        name: str,
+        kept: Kept,
+        *,
+        needed: Sequence[str],
+        tags: list[str],
+        subject: str,
+        referrer: dict[str, Any],
     ) -> None:
         """Give a repository a manifest whose bytes the content store has, and names for it.
+
+        `needed` are the digests that it names. Raises Unavailable if one was deleted a moment ago.
 
         When this returns, the manifest and every blob so far survive a power cut.
         """
@@ -150,12 +190,55 @@ class Catalogue:
         def link() -> None:
             if not self._content.has(kept.digest, kept.size):  # deleted elsewhere a moment ago
                 raise Unavailable(f"manifest {kept.digest} was deleted meanwhile")
+            for digest in needed:
+                if not self._has(name, digest):
+                    raise Unavailable(f"{digest} was deleted meanwhile")
+            self._note_names(name, kept.digest, needed)
             self._database.execute("INSERT OR REPLACE INTO box_manifests VALUES (?, ?, ?, ?, ?, ?)", row)
             self._database.execute_many(
                 "INSERT OR REPLACE INTO box_tags VALUES (?, ?, ?)", [(name, tag, kept.digest) for tag in tags]
             )
 
         self._content.settle(link, durable=self._durable)
+
+    def _has(self, name: str, digest: str) -> bool:
+        return any(
+            self._database.one(f"SELECT 1 FROM {table} WHERE repository=? AND digest=?", (name, digest))  # noqa: S608
+            for table in ("box_blobs", "box_manifests")
+        )
+
+    def missing(self, name: str, manifest: str) -> list[str]:
+        """Return the digests that a manifest names and that are not here for its repository."""
+        rows = self._database.query(
+            "SELECT digest FROM box_names WHERE repository=? AND manifest=?", (name, manifest)
+        )
+        return [
+            digest
+            for (digest,) in rows
+            if self.blob_size(name, digest) is None and self.manifest(name, digest) is None
+        ]
+
+    def _note_names(self, name: str, manifest: str, digests: Iterable[str]) -> None:
+        rows = [(name, manifest, digest) for digest in digests]
+        self._database.execute_many("INSERT OR IGNORE INTO box_names VALUES (?, ?, ?)", rows)
+
+    def collect(self, before: int) -> int:
+        """Take away blobs that no manifest of their repository names, and that nobody wanted since a moment.
+
+        The moment (ns) keeps a push in flight safe: its blobs come, or are asked for, before its manifest.
+        Returns how many links went; bytes go with the last.
+        """
+        with self._database.removing():
+            unnamed = self._database.query(
+                "SELECT repository, digest FROM box_blobs WHERE linked<? AND NOT EXISTS "
+                "(SELECT 1 FROM box_names WHERE box_names.repository=box_blobs.repository "
+                "AND box_names.digest=box_blobs.digest)",
+                (before,),
+            )
+            for row in unnamed:
+                self._database.execute("DELETE FROM box_blobs WHERE repository=? AND digest=?", row)
+                self._drop_unlinked(row[1])
+        return len(unnamed)
 
     def delete_tag(self, name: str, tag: str) -> bool:
         """Forget a tag; return whether it was there."""
@@ -169,6 +252,7 @@ class Catalogue:
             where = (name, digest)
             gone = self._database.execute("DELETE FROM box_manifests WHERE repository=? AND digest=?", where)
             self._database.execute("DELETE FROM box_tags WHERE repository=? AND digest=?", where)
+            self._database.execute("DELETE FROM box_names WHERE repository=? AND manifest=?", where)
             self._drop_unlinked(digest)
         return gone > 0
 
@@ -185,3 +269,10 @@ class Catalogue:
             if self._database.one(f"SELECT 1 FROM {table} WHERE digest=? LIMIT 1", (digest,)):  # noqa: S608
                 return
         self._content.remove(digest)
+
+
+def named(raw: bytes) -> list[str]:
+    """Return the digests that a manifest names: config, layers, blobs, manifests."""
+    body = jsontext.load_object(raw)
+    found = [body.get("config"), *(entry for key in _NAMING for entry in body.get(key) or ())]
+    return [entry["digest"] for entry in found if isinstance(entry, dict) and "digest" in entry]

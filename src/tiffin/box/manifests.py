@@ -144,7 +144,14 @@ class Manifests:
         listed |= {"artifactType": found.artifact_type} if found.artifact_type else {}
         listed |= {"annotations": found.annotations} if found.annotations else {}
         kept = Kept(digest=digest, media_type=found.media_type, size=len(raw))
-        self._catalogue.put_manifest(route.name, kept, tags=tags, subject=found.subject, referrer=listed)
+        self._catalogue.put_manifest(
+            route.name,
+            kept,
+            needed=[needed.digest for needed in (*found.blobs, *found.manifests)],
+            tags=tags,
+            subject=found.subject,
+            referrer=listed,
+        )
         headers = [
             ("Location", f"/v2/{route.name}/manifests/{digest}"),
             ("Docker-Content-Digest", digest),

@@ -102,6 +102,7 @@ class Sessions:
         if time.monotonic() - self._swept > _BETWEEN_SWEEPS_SECONDS:
             self._swept = time.monotonic()
             self._uploads.sweep(_FORGOTTEN_SECONDS)
+            self._catalogue.collect(time.time_ns() - int(_FORGOTTEN_SECONDS * 1e9))
 
 
 def _known(ask: Callable[[], _T]) -> _T:

@@ -121,7 +121,15 @@ def _templated(wanted: str, value: object) -> int:
 
 def fsck(parsed: Parsed, session: Session) -> int:
     """Print what does not belong in the store; 1 if something is wrong and stays so."""
-    findings = session.engine.system.fsck(repair=parsed.flag("repair"))
+    from tiffin.box import fsck as boxes
+
+    repair, settings = parsed.flag("repair"), session.settings
+    if boxes.is_registry(settings.root):
+        findings = boxes.check(settings, repair=repair)
+    else:
+        findings = list(session.engine.system.fsck(repair=repair))
+        box = settings.replace(root=f"{settings.root}/box")
+        findings += boxes.check(box, repair=repair) if boxes.is_registry(box.root) else ()
     for finding in findings:
         done = "repaired" if finding.repaired else "found"
         sys.stdout.write(f"{done}: {finding.kind}: {finding.path}: {finding.message}\n")

@@ -38,10 +38,10 @@ def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Find
     Images whose parts are broken are dropped by a repair: their names are in the finding. Run it while
     nothing else works on the store, or findings may be about work in flight.
     """
-    findings = list(_database(store))
+    findings = list(check_database(store))
     if any(finding.kind == "database" for finding in findings):
         return findings  # nothing that it says can be relied on
-    for examine in (_blobs, _layers, _indexes, _images, _names, _containers, _volumes):
+    for examine in (check_blobs, _layers, _indexes, _images, _names, _containers, _volumes):
         findings += examine(store, repair=repair, deep=deep)
     for item in gc.plan(store):
         if item.kind == "download" and item.key.endswith(f".{atomic.boot_id()[:8]}"):
@@ -57,7 +57,8 @@ def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Find
     return findings
 
 
-def _database(store: Store) -> Iterator[Finding]:
+def check_database(store: Store) -> Iterator[Finding]:
+    """Ask SQLite whether its file is sound."""
     try:
         rows = store.database.query("PRAGMA integrity_check")
     except TiffinError as error:
@@ -67,7 +68,8 @@ def _database(store: Store) -> Iterator[Finding]:
             yield Finding(kind="database", path=store.layout.database, message=text)
 
 
-def _blobs(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
+def check_blobs(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
+    """Compare the rows of blobs with their files; a repair forgets those that are broken."""
     for digest, size in store.database.query("SELECT digest, size FROM blobs"):
         path = store.layout.blob(digest)
         wrong = _wrong_blob(digest, size, path, deep=deep)

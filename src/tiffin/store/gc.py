@@ -200,15 +200,20 @@ def _remove_scratch(item: Removable) -> bool:
         posix.close(descriptor)
 
 
+def rowless_blobs(store: Store) -> Iterator[Removable]:
+    """Yield files of blobs without a row (sizes not counted)."""
+    for algorithm, folder in _entries(f"{store.layout.content}/blobs"):
+        for name, path in _entries(folder):
+            item = Removable(kind="blob", key=f"{algorithm}:{name}", path=path, size=0)
+            if not _has_row(store, item):
+                yield item
+
+
 def _rowless(store: Store, gone: set[str]) -> Iterator[Removable]:
     """Yield files and folders without a row (sizes not counted); keys in `gone` are taken as removed."""
     layout = store.layout
     gone_folders = {layout.layer_name(key) for key in gone}
-    for algorithm, folder in _entries(f"{layout.content}/blobs"):
-        for name, path in _entries(folder):
-            item = Removable(kind="blob", key=f"{algorithm}:{name}", path=path, size=0)
-            if item.key not in gone and not _has_row(store, item):
-                yield item
+    yield from (item for item in rowless_blobs(store) if item.key not in gone)
     for name, path in _entries(layout.layers):
         item = Removable(kind="layer", key=name, path=path, size=0)
         if name not in gone_folders and not _has_row(store, item):
