@@ -1,8 +1,8 @@
 """fsck: does the disk hold what the rows say? What is found can be put right, as far as that loses nothing.
 
-A repair drops rows of things that are broken (so that a pull or a build makes them again) and files
-that belong to nothing. It never removes the data of a volume, and never a container's own files while
-the container is known.
+A repair makes layers again from their blobs; of what else is broken it drops the rows (so that a pull or a
+build makes it again), and files that belong to nothing. It never removes the data of a volume, and never a
+container's own files while the container is known.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from tiffin.errors import Corrupt, NotFound, TiffinError
 from tiffin.spec import clock, jsontext
 from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.value import Value
-from tiffin.store import atomic, gc, graph, indexes
+from tiffin.store import atomic, gc, graph, indexes, restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from tiffin.store.database import Row
     from tiffin.store.store import Store
 
 
@@ -102,19 +103,53 @@ def _wrong_blob(digest: str, size: int, path: str, *, deep: bool) -> str:
     return ""
 
 
-def _layers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all
-    known = {row[0] for row in store.database.query("SELECT chain_id FROM layers")}
-    for chain_id, parent in store.database.query("SELECT chain_id, parent FROM layers"):
+def _layers(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
+    """Compare layers with their folders; a repair makes them again from their blobs, or forgets them."""
+    rows = store.database.query("SELECT chain_id, parent, diff_id, serializer FROM layers")
+    known = {row[0] for row in rows}
+    for chain_id, parent, diff_id, serializer in _parents_first(rows):
         path = store.layout.layer(chain_id)
         if not os.path.isdir(path):
             wrong = "its folder is missing"
         elif parent and parent not in known:
             wrong = f"the layer below it, {parent}, is missing"
+        elif deep and serializer and not _is_unchanged(store, path, diff_id):
+            wrong = "its files are not those that were committed"
         else:
             continue
+        if repair and (not parent or parent in known):
+            restore.set_aside(store, chain_id)
+            if restore.restore(store, chain_id):
+                message = f"{chain_id}: {wrong}; made again from its blob"
+                yield Finding(kind="layer", path=path, message=message, repaired=True)
+                continue
         if repair:
+            known.discard(chain_id)
             store.database.execute("DELETE FROM layers WHERE chain_id=?", (chain_id,))
         yield Finding(kind="layer", path=path, message=f"{chain_id}: {wrong}", repaired=repair)
+
+
+def _parents_first(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield layers so that each comes after the one below it; one whose parent has no row comes at once."""
+    above: dict[str, list[Row]] = {}
+    known = {row[0] for row in rows}
+    for row in rows:
+        above.setdefault(row[1] if row[1] in known else "", []).append(row)
+    waiting = above.get("", [])
+    while waiting:
+        row = waiting.pop()
+        yield row
+        waiting += above.get(row[0], [])
+
+
+def _is_unchanged(store: Store, path: str, diff_id: str) -> bool:
+    """Tell whether a layer that was built here still gives the tar that it was measured with."""
+    from tiffin.layer.diff import measure
+
+    try:
+        return measure(path, xattr=store.settings.privilege.xattr).diff_id == diff_id
+    except TiffinError:
+        return False
 
 
 def _indexes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:
