@@ -201,6 +201,21 @@ SESSIONS: dict[str, dict[str, str]] = {
     "image tag": {
         "test_session.py": "",
     },
+    "manifest annotate": {
+        "test_manifest.py": "arch os os-features os-version variant",
+    },
+    "manifest create": {
+        "test_manifest.py": "amend insecure",
+    },
+    "manifest inspect": {
+        "test_manifest.py": "insecure verbose",
+    },
+    "manifest push": {
+        "test_manifest.py": "insecure purge",
+    },
+    "manifest rm": {
+        "test_manifest.py": "",
+    },
     "inspect": {
         "test_session.py": "format",
         "test_session_docker.py": "size type",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.containers import Containers
     from tiffin.engine.images import Images
+    from tiffin.engine.manifests import Manifests
     from tiffin.engine.system import System
     from tiffin.engine.volumes import Volumes
 
@@ -68,6 +69,13 @@ class Engine:
         from tiffin.engine.images import Images
 
         return Images(self)
+
+    @property
+    def manifests(self) -> Manifests:
+        """Make lists of manifests by hand, look at those of registries."""
+        from tiffin.engine.manifests import Manifests
+
+        return Manifests(self)
 
     @property
     def volumes(self) -> Volumes:

@@ -72,6 +72,12 @@ class Layout(Value):
         """Layers in the making; what lies here without a live lease is rubbish."""
         return f"{self.root}/drafts"
 
+    def manifest_list(self, name: str) -> str:
+        """A list of manifests that was made by hand, by its canonical name."""
+        from tiffin.spec import digest
+
+        return f"{self.root}/manifests/{digest.of(name.encode()).partition(':')[2]}"
+
     @property
     def containers(self) -> str:
         """One folder per container."""
