@@ -66,12 +66,17 @@ def failure(
     what: str,
     reference: Reference | None = None,
     push: bool = False,
+    challenge: str = "",
 ) -> TiffinError:
     """Return the error for a refusal; `what` is manifest, blob, upload, tags, token or ping.
 
-    The hint is left to who knows more (credentials, tags).
+    A 401 whose `challenge` (WWW-Authenticate) says that the scope does not suffice is a denial: that is how
+    Docker Hub tells of repositories that are not there, or not for us. The hint is left to who knows more
+    (credentials, tags).
     """
     code, message = first_error(body)
+    if status == 401 and 'error="insufficient_scope"' in challenge:
+        status, code, message = 403, "DENIED", "requested access to the resource is denied"
     if not code:
         code, message = _without_code(status, message, what)
     text = sentence(code, message) if code else unexpected(status)

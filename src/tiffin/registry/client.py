@@ -274,7 +274,11 @@ class Repository:
         if reply.status == 200:
             return reply
         failure = self.session.failure(
-            reply.status, reply.body, what="manifest", reference=self._named(wanted)
+            reply.status,
+            reply.body,
+            what="manifest",
+            reference=self._named(wanted),
+            challenge=reply.headers.get("www-authenticate", ""),
         )
         if reply.status == 404 and isinstance(failure, NotFound) and not failure.hint:
             failure.hint = self._tags_hint(wanted)
@@ -335,7 +339,14 @@ class Repository:
         upload.send(body, self._opened.pop(descriptor.digest, ""))
 
     def _failure(self, reply: Reply, *, what: str, push: bool = False) -> TiffinError:
-        return self.session.failure(reply.status, reply.body, what=what, reference=self.reference, push=push)
+        return self.session.failure(
+            reply.status,
+            reply.body,
+            what=what,
+            reference=self.reference,
+            push=push,
+            challenge=reply.headers.get("www-authenticate", ""),
+        )
 
 
 def login(

@@ -161,9 +161,10 @@ class Session:
         what: str,
         reference: Reference | None = None,
         push: bool = False,
+        challenge: str = "",
     ) -> TiffinError:
         """Return the error for a refusal, without our secrets, with a hint about logging in."""
-        error = answers.failure(status, body, what=what, reference=reference, push=push)
+        error = answers.failure(status, body, what=what, reference=reference, push=push, challenge=challenge)
         error.message = self.authorizer.redact(error.message)
         error.args = (error.message,)
         if status == 429:

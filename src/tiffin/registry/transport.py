@@ -138,7 +138,8 @@ class Transport:
     def request(self, request: Request, *, retry: bool = True) -> urllib3.BaseHTTPResponse:
         """Return the answer, its body unread, after redirects and retries.
 
-        Retried are broken connections, 429 and 5xx; the last answer is returned as it is. Raises
+        Retried are broken connections, 429 (but not where a limit of hours is used up) and 5xx; the last
+        answer is returned as it is. Raises
         Unavailable for connections that fail, Forbidden for a URL that must not be asked. The caller
         reads the body to the end or closes the answer.
         """
@@ -162,6 +163,7 @@ class Transport:
                     last
                     or answer.status not in _RETRIED
                     or wait > self.limits.patience
+                    or answer.headers.get("ratelimit-remaining", "").partition(";")[0] == "0"
                     or not _again(request.body)
                 ):
                     return answer

@@ -89,7 +89,7 @@ class Upload:
         if reply.status == 201 and query:
             return ""
         if reply.status != 202:
-            raise self._failure(reply.status, reply.body)
+            raise self._failure(reply.status, reply.body, reply.headers.get("www-authenticate", ""))
         least = reply.headers.get("oci-chunk-min-length", "")
         if least.isdecimal():
             self._chunk = min(max(_CHUNK, int(least)), _LONGEST_CHUNK)
@@ -211,8 +211,10 @@ class Upload:
             message = f"upload {self._descriptor.digest}: the registry stored {answers.clean(digest)}"
             raise Corrupt(message)
 
-    def _failure(self, status: int, body: bytes) -> TiffinError:
-        return self._session.failure(status, body, what="upload", reference=self._reference, push=True)
+    def _failure(self, status: int, body: bytes, challenge: str = "") -> TiffinError:
+        return self._session.failure(
+            status, body, what="upload", reference=self._reference, push=True, challenge=challenge
+        )
 
 
 def _read_full(body: Outgoing, size: int) -> bytes:
