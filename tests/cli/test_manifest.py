@@ -54,8 +54,8 @@ def test_a_list_from_its_making_to_its_pull(
     assert tiffin("manifest", "create", name, one) == f"Created manifest list {name}\n"
     assert "refusing to amend an existing manifest list" in tiffin.wrong("manifest", "create", name, two)
     tiffin("manifest", "create", "--amend", name, two)
-    words = ("--os", "linux", "--arch", "arm", "--variant", "v7", "--os-features", "a,b", "--os-version", "9")
-    tiffin("manifest", "annotate", *words, name, two)
+    tiffin("manifest", "annotate", "--os", "linux", "--arch", "arm", "--variant", "v7", name, two)
+    tiffin("manifest", "annotate", "--os-features", "a,b", "--os-version", "9", name, two)
     told = json.loads(tiffin("manifest", "inspect", name))
     mine, foreign = (entry["platform"] for entry in told["manifests"])
     assert mine["os"] == "linux"
