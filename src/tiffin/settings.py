@@ -136,7 +136,7 @@ def _rung(get: Get) -> Privilege:
     reason = _no_helpers() if wanted == "subids" else ("TIFFIN_RUNG says so", "unset TIFFIN_RUNG")
     if reason:
         return single.replace(why=reason[0], remedy=reason[1])
-    name = _user_name(uid)
+    name = user_name(uid)
     uids, gids = subordinate("/etc/subuid", name, uid), subordinate("/etc/subgid", name, uid)
     if not uids or not gids:
         file = "/etc/subgid" if uids else "/etc/subuid"
@@ -227,7 +227,8 @@ def find_helper(name: str) -> str:
     return ""
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return how a user is called, or the number of one that has no name."""
     import pwd
 
     try:

@@ -13,6 +13,7 @@ import tempfile
 import tiffin
 from tiffin.engine import trial
 from tiffin.errors import NotFound
+from tiffin.settings import user_name
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> list[Check]:
         *_trial(settings),
         _runtime(settings),
         _limits(privilege),
+        *_logout(privilege),
         *_apparmor(privilege),
         *_installation(privilege),
     ]
@@ -108,11 +110,24 @@ def _runtime(settings: Settings) -> Check:
 
 
 def _limits(privilege: Privilege) -> Check:
-    if privilege.cgroups:
-        return Check(name="limits", good=True, text="memory, cpus and processes can be limited")
-    return Check(
-        name="limits", good=True, text="memory, cpus and processes cannot be limited: that is refused"
-    )
+    if privilege.controllers:
+        text = "what systemd hands on can be limited: " + " ".join(privilege.controllers)
+    elif privilege.cgroups:
+        text = "memory, cpus and processes can be limited"
+    else:
+        text = "memory, cpus and processes cannot be limited: that is refused"
+    return Check(name="limits", good=True, text=text)
+
+
+def _logout(privilege: Privilege) -> Iterator[Check]:
+    """Say what becomes of a user's containers when the user leaves."""
+    if privilege.rung == "root" or not privilege.manager:
+        return
+    if os.path.exists(f"/var/lib/systemd/linger/{user_name(privilege.owner)}"):
+        yield Check(name="logout", good=True, text="it ends no containers")
+    else:
+        text = "your last one ends your containers, as `stop` does"
+        yield Check(name="logout", good=True, text=text, remedy="loginctl enable-linger")
 
 
 def _apparmor(privilege: Privilege) -> Iterator[Check]:
