@@ -6,6 +6,7 @@ it runs as or reads a variable.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from tiffin.errors import InvalidArgument
@@ -83,6 +84,8 @@ _RUNGS = ("none", "single", "subids")
 _HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 _PROFILE = "runtime/tiffin.apparmor"
 _ALL_IDS = 0xFFFFFFFF
+_SYS_ADMIN = 21
+_NEW_USER_AND_NONSENSE = 0x10000001
 _CGROUPS = "/sys/fs/cgroup"
 
 
@@ -119,11 +122,18 @@ def _rung(get: Get) -> Privilege:
     if os.geteuid() == 0:
         uids = _current_map("/proc/self/uid_map")
         if not uids or uids[0][2] == _ALL_IDS:
-            return ROOT
+            if _may_mount():
+                return ROOT
+            return _users(get)  # in a container, for example: no more than any user
         # The root of a user namespace that somebody has made: ours, or a container's.
         rung = "subids" if sum(count for _, _, count in uids) > 1 else "single"
         gids = _current_map("/proc/self/gid_map")
         return _USER.replace(rung=rung, uid_map=uids, gid_map=gids, inside=True, why="in a user namespace")
+    return _users(get)
+
+
+def _users(get: Get) -> Privilege:
+    """Decide the rung of an ordinary user."""
     wanted = get("TIFFIN_RUNG") or "subids"
     if wanted not in _RUNGS:
         message = f"TIFFIN_RUNG is {wanted!r}"
@@ -181,6 +191,9 @@ def _no_namespaces() -> tuple[str, str] | None:
     ):
         if _first_line("/proc/sys/" + name.replace(".", "/")) == closed:
             return f"{name} is {closed}", f"sudo sysctl -w {name}={opened}"
+    if "Seccomp:\t2" in _status() and _is_filtered():
+        advice = "start this pod or container with a seccomp profile that allows unshare, or with none"
+        return "a seccomp filter refuses them (as a pod's does by default)", advice
     name = "kernel.apparmor_restrict_unprivileged_userns"
     if _first_line("/proc/sys/" + name.replace(".", "/")) != "1":
         return None
@@ -189,6 +202,28 @@ def _no_namespaces() -> tuple[str, str] | None:
         return None
     profile, target = f"{os.path.dirname(os.path.abspath(__file__))}/{_PROFILE}", "/etc/apparmor.d/tiffin"
     return f"{name} is 1", f"sudo cp {profile} {target} && sudo apparmor_parser -r {target}"
+
+
+def _status() -> str:
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def _may_mount() -> bool:
+    """Tell whether a process of root has root's power over mounts, which containers' do not have."""
+    mask = _status().partition("\nCapEff:\t")[2].partition("\n")[0]
+    return not mask or bool(int(mask, 16) >> _SYS_ADMIN & 1)
+
+
+def _is_filtered() -> bool:
+    """Ask for a user namespace in a way that the kernel refuses by EINVAL: a filter comes before it."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    return bool(library.unshare(_NEW_USER_AND_NONSENSE)) and ctypes.get_errno() != errno.EINVAL
 
 
 def _no_helpers() -> tuple[str, str] | None:
@@ -202,12 +237,8 @@ def _no_helpers() -> tuple[str, str] | None:
             return f"{path} is not set-uid root", f"sudo chown root {path} && sudo chmod u+s {path}"
         if os.statvfs(path).f_flag & os.ST_NOSUID:
             return f"{path} lies on a file system mounted nosuid", "mount it without nosuid"
-    try:
-        with open("/proc/self/status", "rb") as stream:
-            if b"\nNoNewPrivs:\t1" in stream.read():
-                return "this process may not gain privileges (no_new_privs)", "start it without no_new_privs"
-    except OSError:
-        pass
+    if "\nNoNewPrivs:\t1" in _status():
+        return "this process may not gain privileges (no_new_privs)", "start it without no_new_privs"
     return None
 
 

@@ -6,9 +6,13 @@ import gzip
 import io
 import os
 import random
+import shutil
 import struct
 import subprocess
 import tarfile
+import tempfile
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,25 +24,52 @@ from tiffin.errors import Corrupt, StorageFull, TiffinError, Unsupported
 from tiffin.layer.apply import Limits
 from tiffin.layer.limits import RATIO_FROM
 from tiffin.layer.reader import TarReader
+from tiffin.store.atomic import delete_tree
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 CLIMBING = (
     "../evil", "a/../../evil", "/../evil", "./../evil", "a/b/../../../evil", "..",
     "/".join([".."] * 40) + "/evil",
 )  # fmt: skip
+_NOBODY = 65534
 OUTSIDE = {"secret": b"keep out"}
 
 
+BY_ANYBODY = pytest.mark.parametrize("jail", ["root", "nobody"], indirect=True)
+"""Once for root, whose workers make the folder their root, and once for somebody without any privilege."""
+
+
 @pytest.fixture
-def jail(tmp_path: Path) -> Path:
-    """Return a folder to unpack into; what lies beside it must stay as it is."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "secret").write_bytes(OUTSIDE["secret"])
-    (tmp_path / "jail").mkdir()
-    return tmp_path / "jail"
+def jail(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Yield a folder to unpack into; what lies beside it must stay as it is."""
+    around = Path(tempfile.mkdtemp(prefix="tiffin-jail-"))  # pytest's own folders are root's alone
+    try:
+        (around / "outside").mkdir()
+        (around / "outside/secret").write_bytes(OUTSIDE["secret"])
+        (around / "jail").mkdir()
+        with as_nobody(around) if getattr(request, "param", "") == "nobody" else nullcontext():
+            yield around / "jail"
+    finally:
+        shutil.rmtree(around)
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Give a tree to nobody and be nobody for the length of a block."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, _NOBODY, _NOBODY)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(_NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def untouched(jail: Path) -> bool:
@@ -52,6 +83,7 @@ def untouched(jail: Path) -> bool:
     )
 
 
+@BY_ANYBODY
 @pytest.mark.parametrize("name", CLIMBING)
 def test_a_name_that_leads_out_is_refused(jail: Path, name: str) -> None:
     """Names that climb above the top are refused for every kind, and named; nothing is made."""
@@ -62,6 +94,7 @@ def test_a_name_that_leads_out_is_refused(jail: Path, name: str) -> None:
     assert os.listdir(jail) == []
 
 
+@BY_ANYBODY
 def test_absolute_names_and_inner_dots_stay_inside(jail: Path) -> None:
     """Absolute names are below the top; dots that stay inside are resolved as docker does."""
     unpack(
@@ -71,6 +104,7 @@ def test_absolute_names_and_inner_dots_stay_inside(jail: Path) -> None:
     assert untouched(jail)
 
 
+@BY_ANYBODY
 def test_links_lead_nowhere_but_inside(jail: Path) -> None:
     """Writing through symbolic links, absolute, relative, chained or dangling, ends inside the top folder."""
     outside = jail.parent / "outside"
@@ -100,6 +134,50 @@ def test_links_lead_nowhere_but_inside(jail: Path) -> None:
     assert (jail / str(outside).lstrip("/") / "file1").is_file()
 
 
+@BY_ANYBODY
+def test_what_comes_last_is_looked_for_anew(jail: Path) -> None:
+    """A folder's looks and a late hard link, done at the end, go nowhere by a link that came meanwhile."""
+    outside = jail.parent / "outside"
+    (outside / "sub").mkdir(mode=0o700)
+    data = tar_of(
+        folder("d"),
+        folder("d/sub", mode=0o777, mtime=5),
+        member("e/implied/x"),
+        hardlink("late", "d/secret"),
+        symlink("d", str(outside)),
+        symlink("e", str(outside)),
+    )
+    with pytest.raises(Corrupt, match="hard link to 'd/secret'"):
+        unpack(data, jail)
+    data = tar_of(folder("d"), folder("d/sub", mode=0o777, mtime=5), symlink("d", str(outside)))
+    unpack(data, jail)
+    info = (outside / "sub").stat()
+    assert info.st_mode & 0o7777 == 0o700
+    assert info.st_mtime != 5
+    (outside / "sub").rmdir()
+    assert untouched(jail)
+
+
+@BY_ANYBODY
+def test_folders_that_nobody_may_enter(jail: Path) -> None:
+    """Folders and files without permissions are filled first and then closed, whoever unpacks."""
+    data = tar_of(
+        folder("closed", mode=0), member("closed/file", b"x", mode=0), folder("closed/in", mode=0o100),
+        member("closed/in/file", b"x", mode=0o444, pax_headers={"SCHILY.xattr.user.a": "1"}),
+        folder("./", mode=0o555),
+    )  # fmt: skip
+    unpack(data, jail)
+    assert jail.stat().st_mode & 0o7777 == 0o555
+    assert (jail / "closed").stat().st_mode & 0o7777 == 0
+    (jail / "closed").chmod(0o700)
+    (jail / "closed/in").chmod(0o700)
+    assert os.getxattr(jail / "closed/in/file", "user.a") == b"1"
+    (jail / "closed/in").chmod(0)
+    delete_tree(str(jail))
+    assert not jail.exists()
+
+
+@BY_ANYBODY
 def test_a_hard_link_to_the_host_finds_nothing(jail: Path) -> None:
     """A hard link's target is looked for in the directory alone, also through symbolic links."""
     outside = jail.parent / "outside"
@@ -109,6 +187,7 @@ def test_a_hard_link_to_the_host_finds_nothing(jail: Path) -> None:
     assert untouched(jail)
 
 
+@BY_ANYBODY
 def test_a_loop_of_links_is_named(jail: Path) -> None:
     """Names through a loop are Corrupt, not an endless walk."""
     data = tar_of(symlink("a", "b"), symlink("b", "a"), member("a/f"))
@@ -116,6 +195,7 @@ def test_a_loop_of_links_is_named(jail: Path) -> None:
         unpack(data, jail)
 
 
+@BY_ANYBODY
 @pytest.mark.parametrize(
     ("members", "said"),
     [

@@ -58,7 +58,8 @@ def _fact(path: str, groups: dict[tuple[int, int], str], *, times: bool) -> tupl
 def unpack(data: bytes, folder: object, **options: object) -> Applied:
     """Apply a tar's bytes to a folder, which is made if need be."""
     os.makedirs(str(folder), exist_ok=True)
-    return apply_stream(io.BytesIO(data).read, str(folder), **{"xattr": "trusted.", **options})
+    xattr = "user." if os.geteuid() else "trusted."
+    return apply_stream(io.BytesIO(data).read, str(folder), **{"xattr": xattr, **options})
 
 
 def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -9,7 +9,7 @@ from tiffin.build.events import StepDone
 from tiffin.build.roles import BaseImage, Layer, RunResult
 from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.bundle import start_request
-from tiffin.engine.create import find_image
+from tiffin.engine.create import check_namespaces, find_image
 from tiffin.engine.start import launch, until_closed
 from tiffin.engine.streams import communicate
 from tiffin.errors import InvalidArgument, Unavailable, Unsupported
@@ -128,6 +128,7 @@ class _Runner:
 
     def run(self, request: RunRequest, output: Output) -> RunResult:
         """Run to the end; the result's draft is what the command changed."""
+        check_namespaces(self._engine.settings.privilege)
         store = self._engine.store
         record = self._record(request)
         store.snapshots.prepare(record.id, request.layers)

@@ -108,11 +108,16 @@ def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
     return not engine.store.snapshots.is_ready(image.layers)
 
 
-def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
-    """Raise Unsupported for limits where this user has no cgroups: the runtime would just ignore them."""
+def check_namespaces(privilege: Privilege) -> None:
+    """Raise Unsupported where nothing can run, with the reason and what would change it."""
     if privilege.rung == "none":
         message = f"containers need user namespaces, which this user cannot have: {privilege.why}"
         raise Unsupported(message, hint=privilege.remedy)
+
+
+def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
+    """Raise Unsupported for limits where this user has no cgroups: the runtime would just ignore them."""
+    check_namespaces(privilege)
     for flag, controller in limits.wanted(host):
         if not privilege.cgroups:
             message = f"{flag} needs cgroups, which this user cannot write"

@@ -2,6 +2,11 @@
 
 All paths are relative bytes. Being confined is the caller's part; being right is this one's: what stands
 in the way is replaced, missing folders are made, and what overlayfs needs of a layer is marked.
+
+Where the process could not make the directory its root, this part keeps names in by itself: symbolic links
+on the way to an entry are resolved by hand, as if the directory were the root, whenever the name is used (a
+later entry may have put a link on the way). What the kernel then gets has no link on the way. Nobody else
+writes into the directory meanwhile.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     Made = TypeVar("Made")
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINKS = 40
 _ID_END = 0xFFFFFFFF  # the last 32-bit id means "leave it"
 # Beyond this a time says nothing, and the kernel's calls overflow; docker writes 0 as well.
 _TIME_END = (1 << 35) * tar.SECOND
@@ -71,8 +77,9 @@ class Unpacker:
         limits: Limits,
         lower: Lower | None = None,
         careful: bool = False,
+        walled: bool = True,
     ) -> None:
-        """Unpack what `reader` hands out."""
+        """Unpack what `reader` hands out; `walled` says that no name can lead out of this process's root."""
         self.entries = 0
         self.size = 0
         self._reader = reader
@@ -81,6 +88,8 @@ class Unpacker:
         self._limits = limits
         self._lower = lower
         self._careful = careful
+        self._free = not walled
+        self._top = b"/" if walled else b""
         self._folders: dict[bytes, tuple[Entry, bool]] = {}
         self._implied: dict[bytes, None] = {}
         self._pending: list[Entry] = []
@@ -100,12 +109,14 @@ class Unpacker:
     def implied(self) -> list[bytes]:
         """Folders that no entry described, relative to this process's root, parents first; b"" is the top."""
         top = [b""] if self._whiteouts and b"." not in self._folders else []
-        return top + sorted(path for path in self._implied if _is_folder(b"/" + path))
+        return top + sorted(path for path in self._implied if self._is_folder(self._top + path))
 
     def add(self, entry: Entry) -> None:
         """Make what an entry says; an error's message names the entry."""
         try:
             self._count(entry)
+            if self._free and entry.path:
+                entry.path = self._place_of(self._base + entry.path)
             path = entry.path
             if self._whiteouts and b".wh." in path and self._marked(path):
                 return
@@ -122,20 +133,28 @@ class Unpacker:
         self._late_links()
         if self._aufs_links:
             self._clear(whiteout.AUFS_LINKS)
+        for path in () if self._careful else filter(None, self.implied):
+            os.utime(self._top + path, ns=(0, 0), follow_symlinks=False)
         # Setting a group's bit or a default ACL early would let files inherit it; times come last anyway.
-        for path, (entry, existed) in reversed(self._folders.items()):
+        folders = list(reversed(self._folders.items()))
+        if self._free:
+            # The innermost first: who may not enter a folder cannot settle those in it.
+            folders.sort(key=lambda item: -item[0].count(b"/") - bool(item[0] != b"."))
+        for path, (entry, existed) in folders:
             try:
                 self._settle_folder(path, entry, existed=existed)
             except TiffinError as error:
                 raise error.at(f"entry {entry.text}")  # noqa: B904 - the same error, with its place
             except OSError as error:
                 raise explain(error).at(f"entry {entry.text}") from error
-        for path in () if self._careful else filter(None, self.implied):
-            os.utime(b"/" + path, ns=(0, 0), follow_symlinks=False)
 
     def enter(self, folder: bytes) -> None:
         """Put all entries below a folder of the root, made if need be; call it before the first `add`."""
         self.ensure(folder)
+        if self._free:
+            base = _within(folder)
+            self._base = base + b"/" if base else b""
+            return
         os.chdir(folder)
         self.stay()
 
@@ -145,21 +164,39 @@ class Unpacker:
 
     def ensure(self, folder: bytes) -> None:
         """Make a folder and those above it, through symbolic links, as docker does."""
-        made = b""
-        for part in posixpath.realpath(folder).strip(b"/").split(b"/"):
-            made += b"/" + part
+        way = _within(folder) if self._free else posixpath.realpath(folder).strip(b"/")
+        made = self._top
+        for part in filter(None, way.split(b"/")):
+            made += part
             try:
                 os.mkdir(made, 0o755)
             except FileExistsError:
                 status = os.lstat(made)
-                if stat.S_ISDIR(status.st_mode):
-                    continue
-                if not whiteout.is_whiteout(status):
-                    raise Corrupt(f"{tar.show(made)} is not a folder") from None
-                os.unlink(made)
-                os.mkdir(made, 0o755)
-                whiteout.make_opaque(made, self._xattr)
-            self._implied[made[1:]] = None
+                if not stat.S_ISDIR(status.st_mode):
+                    if not whiteout.is_whiteout(status):
+                        raise Corrupt(f"{tar.show(b'/' + made.lstrip(b'/'))} is not a folder") from None
+                    os.unlink(made)
+                    os.mkdir(made, 0o755)
+                    whiteout.make_opaque(made, self._xattr)
+                    self._implied[made.lstrip(b"/")] = None
+            else:
+                self._implied[made.lstrip(b"/")] = None
+            made += b"/"
+
+    def _place_of(self, path: bytes) -> bytes:
+        """Return a path without symbolic links on the way; with a wall around us, the kernel does that."""
+        parent, slash, name = path.rpartition(b"/")
+        if not slash or not self._free:
+            return path
+        parent = _within(parent)
+        return parent + b"/" + name if parent else name
+
+    def _is_folder(self, path: bytes) -> bool:
+        """Tell whether a path of before still is a folder, by the same way."""
+        try:
+            return self._place_of(path) == path and stat.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            return False
 
     def _count(self, entry: Entry) -> None:
         self.entries += 1
@@ -177,21 +214,24 @@ class Unpacker:
 
     def _regular(self, entry: Entry, path: bytes) -> None:
         mode = entry.mode
+        first = mode & 0o777 | (0o600 if self._free else 0)
         try:
-            file = os.open(path, _NEW, mode & 0o777)
+            file = os.open(path, _NEW, first)
         except OSError:
-            file = self._place(path, lambda: os.open(path, _NEW, mode & 0o777))
+            file = self._place(path, lambda: os.open(path, _NEW, first))
         try:
             if entry.extents is None:
                 self._write(file, entry.stored)
             else:
                 self._write_sparse(file, entry, entry.extents)
-            exact = not self._whiteouts
+            exact = self._free or not self._whiteouts
             if entry.uid or entry.gid or exact:
                 owners.give(file, entry.uid, entry.gid)
+            if self._free and entry.xattrs:  # while it may be written
+                attributes.write(file, entry.xattrs)
             if mode & 0o7000 or exact:
                 os.fchmod(file, mode & 0o7777)
-            if entry.xattrs:
+            if not self._free and entry.xattrs:
                 attributes.write(file, entry.xattrs)
             os.utime(file, ns=(entry.mtime, entry.mtime))
         finally:
@@ -225,7 +265,7 @@ class Unpacker:
                 self._folders[b"."] = entry, True
             return
         existed = False
-        mode = entry.mode & 0o1777
+        mode = entry.mode & 0o1777 | (0o700 if self._free else 0)
         try:
             os.mkdir(path, mode)
         except FileExistsError:
@@ -241,18 +281,20 @@ class Unpacker:
         except (FileNotFoundError, NotADirectoryError):
             self._place(path, lambda: os.mkdir(path, mode))
         if self._implied:
-            self._implied.pop(self._base + path, None)
+            self._implied.pop(path if self._free else self._base + path, None)
         self._folders[path] = entry, existed
 
     def _settle_folder(self, path: bytes, entry: Entry, *, existed: bool) -> None:
-        if not _is_folder(path):  # a later entry took its place
+        if not self._is_folder(path):  # a later entry took its place
             return
-        exact = existed or not self._whiteouts
+        exact = existed or self._free or not self._whiteouts
         if entry.uid or entry.gid or exact:
             owners.give(path, entry.uid, entry.gid)
+        if self._free and entry.xattrs:
+            attributes.write(path, entry.xattrs)
         if entry.mode & 0o6000 or exact:
             os.chmod(path, entry.mode & 0o7777)
-        if entry.xattrs:
+        if not self._free and entry.xattrs:
             attributes.write(path, entry.xattrs)
         os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
 
@@ -294,6 +336,8 @@ class Unpacker:
 
     def _try_link(self, target: bytes, path: bytes) -> bool:
         """Link, or tell that there is no target yet."""
+        if self._free and target:
+            target, path = self._place_of(self._base + target), self._place_of(path)
         try:
             status = os.lstat(target)
         except (FileNotFoundError, NotADirectoryError):
@@ -341,7 +385,7 @@ class Unpacker:
         folder, name, status = found
         try:
             copy = tar.Entry(
-                entry.link,
+                self._place_of(entry.link),
                 mode=stat.S_IMODE(status.st_mode),
                 uid=status.st_uid,
                 gid=status.st_gid,
@@ -474,8 +518,27 @@ def _make_node(path: bytes, mode: int, device: int) -> None:
         owners.make_device(path, stat.S_IMODE(mode), kind, os.major(device), os.minor(device))
 
 
-def _is_folder(path: bytes) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+def _within(path: bytes) -> bytes:
+    """Return a path without symbolic links, resolved as if the current directory were the root.
+
+    What is not there is taken by its letters.
+    """
+    todo, done, links = path.split(b"/")[::-1], list[bytes](), 0
+    while todo:
+        part = todo.pop()
+        if part in {b"", b"."}:
+            continue
+        if part == b"..":
+            del done[-1:]
+            continue
+        done.append(part)
+        try:
+            target = os.readlink(b"/".join(done))
+        except OSError:
+            continue  # no link, or nothing
+        links += 1
+        if links > _LINKS:
+            raise Corrupt(f"{tar.show(path)}: too many symbolic links")
+        done = [] if target.startswith(b"/") else done[:-1]
+        todo += target.split(b"/")[::-1]
+    return b"/".join(done)

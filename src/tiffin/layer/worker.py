@@ -14,7 +14,7 @@ import os
 import select
 from _queue import SimpleQueue
 
-from tiffin.errors import Interrupted, TiffinError, Unsupported
+from tiffin.errors import Interrupted, TiffinError
 from tiffin.layer.compression import HEAD, Decompressor, sniff
 from tiffin.layer.limits import Limits
 from tiffin.layer.lower import Lower
@@ -118,15 +118,15 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     source = Source(limits, growing=request["growing"])
     source.start()
     reader = TarReader(source.chunk, name_max=limits.name_length)
-    try:
-        os.chroot(request["destination"])
-    except PermissionError as error:
-        message = "unpacking an archive needs a user namespace, which this user cannot have"
-        raise Unsupported(message, hint="tiffin doctor says why, and what would change it") from error
-    os.chdir("/")
+    walled = _confine(request["destination"], request["lower"])
     os.umask(0)
     unpacker = Unpacker(
-        reader, xattr=request["xattr"], whiteouts=request["whiteouts"], limits=limits, lower=lower
+        reader,
+        xattr=request["xattr"],
+        whiteouts=request["whiteouts"],
+        limits=limits,
+        lower=lower,
+        walled=walled,
     )
     if inside := os.fsencode(request["inside"]).strip(b"/"):
         unpacker.enter(inside)
@@ -145,6 +145,23 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
         "compression": source.kind,
         "implied": [os.fsdecode(path) for path in unpacker.implied],
     }
+
+
+def _confine(destination: str, lower: list[str]) -> bool:
+    """Go into the destination and make it this process's root; tell whether that is allowed.
+
+    Without privileges the kernel only keeps other files away (where it has landlock): then the unpacker
+    must see to it that a name means what it would mean if the destination were the root.
+    """
+    os.chdir(destination)
+    try:
+        os.chroot(".")
+    except PermissionError:
+        from tiffin.layer import landlock
+
+        landlock.confine(".", lower)
+        return False
+    return True
 
 
 def main(request: str) -> None:

@@ -16,6 +16,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound, StorageFull
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -228,11 +229,14 @@ def _empty(folder: int, top: int, depth: int) -> None:
             posix.rename(name, aside, src_dir_fd=folder, dst_dir_fd=top)
 
 
-def _ignore_missing(remove: object, name: str, folder: int) -> None:
+def _ignore_missing(remove: Callable[..., None], name: str, folder: int) -> None:
     try:
-        remove(name, dir_fd=folder)  # type: ignore[operator]
+        remove(name, dir_fd=folder)
     except FileNotFoundError:
         return
+    except PermissionError:
+        posix.fchmod(folder, 0o700)  # one that may not be written, and we are not root
+        remove(name, dir_fd=folder)
 
 
 def tree_size(path: str) -> int:
