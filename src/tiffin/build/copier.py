@@ -60,6 +60,7 @@ class Copier:
         self._owner = owner
         self._mode = mode
         self._times: dict[str, int] = {}
+        self._closed: dict[str, int] = {}
         self._copied: dict[tuple[int, int], str] = {}
         root = self._lower.root() if self._lower else None
         self._root = _Folder("", draft, root)
@@ -125,7 +126,7 @@ class Copier:
         info = node.info
         if info.st_uid or info.st_gid:
             owners.give(host, info.st_uid, info.st_gid)
-        posix.chmod(host, stat.S_IMODE(info.st_mode))
+        self._permit(host, stat.S_IMODE(info.st_mode))
         place = node.places[0]
         for key in os.listxattr(place, follow_symlinks=False):
             if "overlay." not in key and key != "security.selinux":
@@ -243,15 +244,23 @@ class Copier:
         info = entry.info
         owner = self._owner or ((info.st_uid, info.st_gid) if links else (0, 0))
         owners.give(host, *owner)
-        posix.chmod(
-            host, self._mode(info.st_mode) if self._mode and not links else stat.S_IMODE(info.st_mode)
-        )
+        mode = self._mode(info.st_mode) if self._mode and not links else stat.S_IMODE(info.st_mode)
+        self._permit(host, mode)
         self._times[host] = info.st_mtime_ns
 
+    def _permit(self, folder: str, mode: int) -> None:
+        """Give a folder a mode, one that we could not write into (not being root) only at the end."""
+        self._closed.pop(folder, None)
+        if mode & 0o700 != 0o700:
+            self._closed[folder] = mode
+        posix.chmod(folder, mode | 0o700)
+
     def finish(self) -> None:
-        """Set the times of folders, after the last thing was put into them."""
+        """Set times and the last modes of folders, after the last thing was put into them."""
         for host, mtime_ns in self._times.items():
             posix.utime(host, ns=(mtime_ns, mtime_ns))
+        for host, mode in sorted(self._closed.items(), reverse=True):
+            posix.chmod(host, mode)
 
 
 def _is_folder(path: str) -> bool:

@@ -157,6 +157,12 @@ class Snapshots:
         """Move a draft to a layer's place; what a crash left there without a row is moved away first."""
         try:
             posix.rename(source, destination)
+        except PermissionError:
+            # Who is not root must be allowed to write into what he moves.
+            mode = stat.S_IMODE(posix.stat(source).st_mode)
+            posix.chmod(source, mode | 0o700)
+            posix.rename(source, destination)
+            posix.chmod(destination, mode)
         except OSError as error:
             if not os.path.lexists(destination):
                 raise
