@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
-from tiffin.spec.reference import HUB, Reference
+from tiffin.spec.reference import HUB, Reference, familiar
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -80,6 +80,7 @@ def test_canonical_text_is_a_fixed_point(text: str) -> None:
         return
     found = Reference.parse(text)
     assert Reference.parse(str(found)) == found
+    assert familiar(str(found)) == found.familiar
     first = found.familiar_name.partition("/")[0]
     ambiguous = found.domain == HUB and (
         re.search("[.:]", first) or first == "localhost" or re.fullmatch("[a-f0-9]{64}", found.familiar)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tiffin.engine.image_views import ImageView
 
 _NONE = "<none>"
+_NAMES, _LOOKS = ("Repository", "Tag"), ("ID", "CreatedSince", "Size")
 _HEADERS = {
     "Repository": "REPOSITORY",
     "Tag": "TAG",
@@ -53,23 +54,32 @@ def show(parsed: Parsed, session: Session) -> int:
     views = session.engine.images.list(all=parsed.flag("all"), filters=filters)
     whole, template = parsed.flag("no-trunc"), parsed.text("format")
     with_digests = parsed.flag("digests") or ".Digest" in template
+    if template in {"", "table"} and not parsed.flag("quiet"):
+        sys.stdout.write(_table(views, whole=whole, digests=parsed.flag("digests")))
+        return 0
     lines = [line for view in views for line in _lines(view, digests=with_digests)]
     if parsed.flag("quiet"):
         formats.warn_of_format(template)
         sys.stdout.write("".join(f"{_identifier(line, whole=whole)}\n" for line in lines))
         return 0
-    digest = ("Digest",) if parsed.flag("digests") else ()
-    columns = ("Repository", "Tag", *digest, "ID", "CreatedSince", "Size")
-    fields = _fields(whole=whole)
-    if template in {"", "table"}:
-        rows = [[_HEADERS[name] for name in columns]]
-        rows += [[str(fields[name](line)) for name in columns] for line in lines]
-        sys.stdout.write(formats.table(rows))
-        return 0
     from tiffin.cli import listing
 
+    columns = (*_NAMES, *(("Digest",) if parsed.flag("digests") else ()), *_LOOKS)
+    fields = _fields(whole=whole)
     sys.stdout.write(listing.show(lines, template, columns=columns, fields=fields, headers=_HEADERS))
     return 0
+
+
+def _table(views: Iterable[ImageView], *, whole: bool, digests: bool) -> str:
+    """Return the usual table; what is the same for all names of an image is put into words once."""
+    fields = _fields(whole=whole)
+    names = (*_NAMES, "Digest") if digests else _NAMES
+    rows = [[_HEADERS[name] for name in (*names, *_LOOKS)]]
+    for view in views:
+        lines = _lines(view, digests=digests)
+        looks = [str(fields[name](Line(view=view))) for name in _LOOKS]
+        rows += [[*(str(fields[name](line)) for name in names), *looks] for line in lines]
+    return formats.table(rows)
 
 
 def _lines(view: ImageView, *, digests: bool) -> Iterable[Line]:

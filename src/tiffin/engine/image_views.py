@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.spec import digest as digests
-from tiffin.spec.reference import Reference
+from tiffin.spec.reference import familiar
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
@@ -50,11 +50,6 @@ class HistoryView(Value):
     tags: tuple[str, ...] = ()
     wasted: int = -1
     layer: str = ""
-
-
-def familiar(name: str) -> str:
-    """Return a canonical name as docker shows it."""
-    return Reference.parse(name).familiar
 
 
 def image_view(record: ImageRecord, *, containers: int = -1, labels: Mapping[str, str] = EMPTY) -> ImageView:

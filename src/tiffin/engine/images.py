@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.engine.image_views import HistoryView, ImageView, familiar, image_inspect, image_view
+from tiffin.engine.image_views import HistoryView, ImageView, image_inspect, image_view
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.spec.reference import Reference
+from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False

@@ -10,10 +10,10 @@ import os
 import time
 
 from tiffin.engine import filters as filtering
-from tiffin.engine.image_views import familiar, image_view
+from tiffin.engine.image_views import image_view
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.spec import clock
-from tiffin.spec.reference import Reference
+from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 from tiffin.store import atomic, gc
 from tiffin.store.usage import CONTAINER, IMAGE, STEP, Usage

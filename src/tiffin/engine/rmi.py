@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tiffin.engine.image_views import familiar, short_id
+from tiffin.engine.image_views import short_id
 from tiffin.engine.images import Removed
 from tiffin.errors import Conflict, InvalidArgument
-from tiffin.spec.reference import Reference
+from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False

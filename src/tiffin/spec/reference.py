@@ -12,6 +12,7 @@ from tiffin.spec import digest as digests
 from tiffin.spec.value import Value
 
 HUB = "docker.io"
+_HUB_PREFIX = f"{HUB}/"
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _ALNUM = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _ADDRESS = frozenset("0123456789abcdefABCDEF:")
@@ -79,6 +80,14 @@ class Reference(Value):
     def __str__(self) -> str:
         """Return the canonical form."""
         return self.name + self._suffix()
+
+
+def familiar(canonical: str) -> str:
+    """Return a canonical reference (what `str` gives) as docker shows it, without parsing it again."""
+    if not canonical.startswith(_HUB_PREFIX):
+        return canonical
+    path = canonical[len(_HUB_PREFIX) :]
+    return path.removeprefix("library/") if path.count("/") == 1 else path
 
 
 def valid_tag(tag: str) -> bool:
