@@ -56,7 +56,7 @@ KEEPER_MAY_IMPORT = {
     "store.atomic",
     "store.journal",
     "runtime.oci",
-    "network.names",
+    "network",
     "keeper",
 }
 # Built-in or C modules, or so small that a process that stays can afford them.

@@ -44,7 +44,7 @@ ALLOWED = {
     "ps": """
         cli.format cli.ps
         engine.containers engine.listing engine.views
-        spec.container spec.members spec.mount
+        spec.container spec.members spec.mount spec.port
         store.containers
     """,
     "images": """
@@ -63,7 +63,7 @@ ALLOWED = {
         runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
         runtime.seccomp runtime.security runtime.specgen runtime.user
         spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform
-        spec.reference
+        spec.port spec.reference
         store.containers store.events store.images store.journal store.leases store.mountpoints store.names
         store.overlay store.snapshots store.volumes
     """,

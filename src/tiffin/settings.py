@@ -328,6 +328,7 @@ class Settings(Value):
     max_name_length: int = 4096
     max_unpacked_bytes: int = 1 << 40
     max_ratio: int = 10_000
+    publish_address: str = ""  # where ports are published if no address is given; "" is everywhere
     proxies: Mapping[str, str] = EMPTY  # http, https, no -> value
     registries: Mapping[str, RegistrySettings] = EMPTY  # by HOST[:PORT], as in names of images
     environment: Mapping[str, str] = EMPTY  # for `-e NAME` and credential helpers
@@ -381,6 +382,7 @@ class Settings(Value):
             offline=offline or _truth(get("TIFFIN_OFFLINE") or file.get("offline") or "0"),
             discard_blobs=_truth(get("TIFFIN_DISCARD_BLOBS") or file.get("discard_blobs") or "0"),
             parallel_downloads=_positive(file.get("parallel_downloads") or "4", "parallel_downloads"),
+            publish_address=get("TIFFIN_PUBLISH_ADDRESS") or file.get("publish_address") or "",
             proxies=proxies,
             registries=registries,
             **_limits(get, file),
@@ -421,6 +423,7 @@ _KINDS = {
     "offline": bool,
     "discard_blobs": bool,
     "parallel_downloads": int,
+    "publish_address": str,
     **dict.fromkeys(_LIMITS, int),
 }
 SNAPSHOTTERS = ("overlay", "copy")

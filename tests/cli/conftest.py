@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
 
 _BUSYBOX = shutil.which("busybox")
@@ -55,11 +56,16 @@ class Tiffin:
 @pytest.fixture(scope="module")
 def tiffin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
     """A store with one image, `box:1`, built from a static busybox."""
+    folder = tmp_path_factory.mktemp("session")
+    yield from furnished(Tiffin(str(folder / "root")), folder)
+
+
+def furnished(made: Tiffin, folder: pathlib.Path) -> Iterator[Tiffin]:
+    """Give a store its image, and take its containers away at the end."""
     if not _BUSYBOX:
         pytest.skip("busybox (static) is not installed")
     if not (shutil.which("crun") or shutil.which("runc")):
         pytest.skip("no OCI runtime")
-    folder = tmp_path_factory.mktemp("session")
     context = folder / "context"
     (context / "bin").mkdir(parents=True)
     shutil.copy(_BUSYBOX, context / "bin" / "busybox")
@@ -70,7 +76,6 @@ def tiffin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
     (context / "Dockerfile").write_text(
         'FROM scratch\nCOPY bin /bin\nCOPY etc /etc\nENV PATH=/bin GREETING=hello\nCMD ["sh"]\n'
     )
-    made = Tiffin(str(folder / "root"))
     made("build", "-q", "-t", "box:1", str(context))
     yield made
     names = made("ps", "-aq").split()

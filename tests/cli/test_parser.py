@@ -192,7 +192,8 @@ def test_refused_commands_say_why(capfd: pytest.CaptureFixture[str]) -> None:
         (
             "prune",
             ", ".join(
-                f"tiffin {noun} prune" for noun in ("image", "container", "builder", "system", "volume")
+                f"tiffin {noun} prune"
+                for noun in ("image", "container", "builder", "system", "network", "volume")
             ),
         ),
         ("imgaes", "tiffin images"),

@@ -63,7 +63,7 @@ def test_exit_codes_of_what_cannot_start(tiffin: Tiffin) -> None:
     """Docker's codes: 127 not found, 126 not executable, 125 for the engine's own refusals."""
     assert "executable file not found in $PATH" in tiffin.wrong("run", "--rm", "box:1", "nope", code=127)
     assert "permission denied" in tiffin.wrong("run", "--rm", "box:1", "/etc/passwd", code=126)
-    assert "not supported" in tiffin.wrong("run", "-p", "80:80", "box:1", code=125)
+    assert "not supported" in tiffin.wrong("run", "--kernel-memory", "1m", "box:1", code=125)
     assert "no such image" in tiffin.wrong("run", "--pull", "never", "nope:1", code=125).lower()
     assert tiffin("ps", "-aq", "--filter", "status=created") == "" or tiffin("container", "prune", "-f")
 

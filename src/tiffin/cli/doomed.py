@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _KINDS = {
     "container": ("container", "containers"),
     "volume": ("volume", "volumes"),
+    "network": ("network", "networks"),
     "image": ("image", "images"),
     "name": ("name", "names"),
     "step": ("build step", "build steps"),

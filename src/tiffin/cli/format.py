@@ -149,3 +149,32 @@ def _escape(character: str, names: dict[str, str]) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def ports(published: Sequence[tuple[str, int, str, int]], exposed: Sequence[str]) -> str:
+    """Return docker's short list of ports: neighbours that lead to neighbours are one range."""
+    groups: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for host, number, protocol, port in published:
+        groups.setdefault((host, protocol), []).append((port, number))
+    words = []
+    for (host, protocol), pairs in groups.items():
+        where = f"[{host}]" if ":" in host else host
+        for port, number, length in _runs(sorted(set(pairs))):
+            words.append(f"{where}:{_span(number, length)}->{_span(port, length)}/{protocol}")
+    reached = {f"{port}/{protocol}" for _, _, protocol, port in published}
+    return ", ".join((*words, *(port for port in exposed if port not in reached)))
+
+
+def _runs(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return (first port, its host's, how many) of each run of neighbours."""
+    found: list[tuple[int, int, int]] = []
+    for port, number in pairs:
+        if found and found[-1][0] + found[-1][2] == port and found[-1][1] + found[-1][2] == number:
+            found[-1] = (*found[-1][:2], found[-1][2] + 1)
+        else:
+            found.append((port, number, 1))
+    return found
+
+
+def _span(first: int, length: int) -> str:
+    return str(first) if length == 1 else f"{first}-{first + length - 1}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Look = Callable[[str], dict[str, Any]]
 
-_TYPES = ("container", "image", "volume")
+_TYPES = ("container", "image", "network", "volume")
 
 
 def container(parsed: Parsed, session: Session) -> int:
@@ -33,7 +33,7 @@ def image(parsed: Parsed, session: Session) -> int:
 
 
 def anything(parsed: Parsed, session: Session) -> int:
-    """Show whatever has the name: a container first, then an image, then a volume."""
+    """Show whatever has the name: a container first, then an image, a network, a volume."""
     wanted = parsed.text("type")
     if wanted and wanted not in _TYPES:
         message = f'"{wanted}" is not a valid value for --type'
@@ -49,6 +49,7 @@ def anything(parsed: Parsed, session: Session) -> int:
     looks: dict[str, Look] = {
         "container": lambda name: engine.containers.inspect(name, size=size),
         "image": engine.images.inspect,
+        "network": engine.networks.inspect,
         "volume": volume,
     }
     if wanted:

@@ -59,12 +59,25 @@ def diff(parsed: Parsed, session: Session) -> int:
 
 
 def port(parsed: Parsed, session: Session) -> int:
-    """Print the published ports: there are none yet, so asking for one is an error."""
+    """Print the published ports, or where one of them is."""
     name, *wanted = parsed.arguments
-    session.engine.containers.get(name)
-    if wanted:
-        number, _, protocol = wanted[0].partition("/")
+    engine = session.engine
+    state = engine.containers.state(name)
+    published = [tuple(fact) for fact in state.network.get("ports", ())]
+    published.sort(key=lambda fact: (fact[3], fact[2], ":" in fact[0]))
+    if not wanted:
+        from tiffin.engine.publish import shown
+
+        sys.stdout.write("".join(f"{shown(fact)}\n" for fact in published))
+        return 0
+    number, _, protocol = wanted[0].partition("/")
+    if not (number.isascii() and number.isdigit()):
+        raise InvalidArgument(f"invalid port '{wanted[0]}'", hint="for example 80 or 53/udp")
+    found = [fact for fact in published if (str(fact[3]), fact[2]) == (number, protocol or "tcp")]
+    if not found:
         raise InvalidArgument(f"no public port '{number}/{protocol or 'tcp'}' published for {name}")
+    for host, where, _, _ in found:
+        sys.stdout.write(f"[{host}]:{where}\n" if ":" in host else f"{host}:{where}\n")
     return 0
 
 

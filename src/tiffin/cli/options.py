@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from tiffin.cli.parser import Parsed
     from tiffin.spec.mount import Mount
+    from tiffin.spec.network import EndpointConfig
 
 _SHM_SIZE = 64 << 20
+_ENDPOINT = ("ip", "ip6", "mac-address", "link-local-ip", "network-alias")
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -34,7 +36,7 @@ def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
         attach_stdin="stdin" in attached,
         attach_stdout="stdout" in attached,
         attach_stderr="stderr" in attached,
-        exposed_ports=tuple(port for text in parsed.many("expose") for port in _ports(text)),
+        exposed_ports=_exposed(parsed),
         tty=parsed.flag("tty"),
         open_stdin=interactive,
         stdin_once=interactive and "stdin" in attached,
@@ -61,7 +63,7 @@ def host(parsed: Parsed) -> HostConfig:
         binds=tuple(dict.fromkeys(_bind(text) for text in parsed.many("volume") if ":" in text)),
         mounts=_mounts(parsed),
         tmpfs=dict(_tmpfs(text) for text in parsed.many("tmpfs")),
-        network_mode=_network(parsed),
+        **_wires(parsed),
         auto_remove=parsed.given("rm") and parsed.flag("rm"),
         privileged=parsed.flag("privileged"),
         init=parsed.flag("init") if parsed.given("init") else None,
@@ -88,6 +90,32 @@ _PLUMBING = (
     *("dns-option", "dns-search", "gpus", "group-add", "ipc", "isolation", "log-driver", "log-opt"),
     *("on-unhealthy", "pid", "sysctl", "ulimit", "userns", "uts"),
 )
+
+
+def _wires(parsed: Parsed) -> dict[str, Any]:
+    """Return what is said of networks and ports, as members of HostConfig."""
+    found: dict[str, Any] = {}
+    if parsed.given("network"):
+        found["network_mode"] = endpoints(parsed)[0]
+    if parsed.given("publish"):
+        from tiffin.cli import networking
+
+        found["port_bindings"] = networking.published(parsed)
+    if parsed.given("publish-all"):
+        found["publish_all_ports"] = parsed.flag("publish-all")
+    if parsed.given("link"):
+        found["links"] = tuple(parsed.many("link"))
+    return found
+
+
+def endpoints(parsed: Parsed) -> tuple[str, dict[str, EndpointConfig]]:
+    """Return the network mode and how the container wants to be on its networks."""
+    names = parsed.many("network")
+    if names in (["none"], ["host"], []) and not any(map(parsed.given, _ENDPOINT)):
+        return (names or ["default"])[0], {}  # nothing to read
+    from tiffin.cli import networking
+
+    return networking.networks(parsed)
 
 
 def _plumbing(parsed: Parsed) -> dict[str, Any]:
@@ -240,19 +268,6 @@ def _mounts(parsed: Parsed) -> tuple[Mount, ...]:
     return tuple(found)
 
 
-def _network(parsed: Parsed) -> str:
-    if not parsed.given("network"):
-        return "default"
-    networks = parsed.many("network")
-    if len(networks) > 1:
-        raise InvalidArgument(
-            "a container can have one network only", hint="--network none or --network host"
-        )
-    if not networks[0]:
-        raise InvalidArgument("no name set for network")
-    return networks[0].removeprefix("name=")
-
-
 def _bytes(parsed: Parsed, name: str) -> int:
     text = parsed.text(name)
     if not text:
@@ -330,6 +345,16 @@ def _profile(path: str) -> str:
         raise InvalidArgument(
             f"compacting json for seccomp profile ({path}) failed: {error.message}"
         ) from error
+
+
+def _exposed(parsed: Parsed) -> tuple[str, ...]:
+    """Return the ports of `--expose` and `-p`."""
+    found = [port for text in parsed.many("expose") for port in _ports(text)]
+    if parsed.given("publish"):
+        from tiffin.cli import networking
+
+        found += [binding.port for binding in networking.published(parsed)]
+    return tuple(dict.fromkeys(found))
 
 
 def _ports(text: str) -> list[str]:

@@ -221,6 +221,8 @@ def _extra_host(parsed: Parsed, text: str) -> str:
     name, separator, address = text.partition("=" if "=" in text else ":")
     if not separator or not name:
         raise parsed.invalid("add-host", text, f'bad format for add-host: "{text}"')
+    if address == "host-gateway":
+        return f"{name}:{address}"
     return f"{name}:{_address(parsed, 'add-host', text, address.strip('[]'))}"
 
 

@@ -81,7 +81,7 @@ def everything(parsed: Parsed, session: Session) -> int:
 
 
 def _warning(*, every: bool, volumes: bool, filters: list[str]) -> str:
-    lines = ["all stopped containers"]
+    lines = ["all stopped containers", "all networks not used by at least one container"]
     if volumes:
         lines.append("all anonymous volumes not used by at least one container")
     images = "images without at least one container associated to them" if every else "dangling images"
@@ -102,6 +102,7 @@ def _report(carried: Carried) -> str:
     parts = (
         ("Deleted Containers:", [item.id for item in carried.of("container")]),
         ("Deleted Volumes:", [item.id for item in carried.of("volume")]),
+        ("Deleted Networks:", [name for item in carried.of("network") for name in item.names]),
         ("Deleted Images:", images),
         ("Deleted build cache objects:", [item.id.partition(":")[2] for item in carried.of("step")]),
     )

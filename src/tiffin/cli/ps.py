@@ -104,7 +104,11 @@ def _command(view: ContainerView, *, whole: bool) -> str:
 
 
 def _ports(view: ContainerView) -> str:
-    return ", ".join(view.exposed_ports) if view.state.running else ""
+    if not view.state.running:
+        return ""
+    if not view.ports:
+        return ", ".join(view.exposed_ports)
+    return formats.ports(view.ports, view.exposed_ports)
 
 
 def _mount(name: str, *, whole: bool) -> str:

@@ -53,6 +53,7 @@ def make(parsed: Parsed, session: Session, config: ContainerConfig) -> str:
             name=parsed.text("name"),
             platform=parsed.text("platform"),
             pull=options.pull_policy(parsed),
+            networks=options.endpoints(parsed)[1],
             progress=pulling,
         )
     finally:

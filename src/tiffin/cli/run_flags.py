@@ -8,14 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.command import Flag
 
-NETWORKS = "refused: bridge networks are not built yet; --network none and host are"
 NOT_YET = "refused: not built yet"
 DEVICES = "differs: CDI devices are read from JSON files, not from YAML"
 GPUS = "differs: through CDI only; the driver is nvidia's, its capabilities are what its CDI file grants"
 LOGGING = "differs: json-file, local (kept in json-file's format) and none"
 ANNOTATIONS = "differs: names that change what the runtime does are refused"
 WINDOWS = "refused: it is for Windows containers"
-NETWORK_MODES = "differs: none and host; none is the default, as bridge networks are not built yet"
 SECURITY = "differs: no credentialspec; SELinux labels change nothing"
 STORAGE = "refused: overlay has no options of one container; its size is bounded by xfs project quotas only"
 CONTENT_TRUST = "differs: accepted, as there is no content trust to turn off"
@@ -107,8 +105,8 @@ SHARED: tuple[Flag, ...] = (
         "", WINDOWS,
     ),
     ("io-maxiops", "", "uint", "Maximum IOps limit for the system drive (Windows only)", "", WINDOWS),
-    ("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)", "", NETWORKS),
-    ("ip6", "", "string", "IPv6 address (e.g., 2001:db8::33)", "", NETWORKS),
+    ("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)", "", DONE),
+    ("ip6", "", "string", "IPv6 address (e.g., 2001:db8::33)", "", DONE),
     ("ipc", "", "string", "IPC mode to use", "", DONE),
     ("isolation", "", "string", "Container isolation technology", "", DONE),
     (
@@ -118,11 +116,11 @@ SHARED: tuple[Flag, ...] = (
     ),
     ("label", "l", "list", "Set meta data on a container", "", DONE),
     ("label-file", "", "list", "Read in a line delimited file of labels", "", DONE),
-    ("link", "", "list", "Add link to another container", "", NETWORKS),
-    ("link-local-ip", "", "list", "Container IPv4/IPv6 link-local addresses", "", NETWORKS),
+    ("link", "", "list", "Add link to another container", "", DONE),
+    ("link-local-ip", "", "list", "Container IPv4/IPv6 link-local addresses", "", DONE),
     ("log-driver", "", "string", "Logging driver for the container", "", LOGGING),
     ("log-opt", "", "list", "Log driver options", "", DONE),
-    ("mac-address", "", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", "", NETWORKS),
+    ("mac-address", "", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", "", DONE),
     ("memory", "m", "bytes", "Memory limit", "", DONE),
     ("memory-reservation", "", "bytes", "Memory soft limit", "", DONE),
     (
@@ -133,8 +131,8 @@ SHARED: tuple[Flag, ...] = (
     ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", "-1", DONE),
     ("mount", "", "mount", "Attach a filesystem mount to the container", "", DONE),
     ("name", "", "string", "Assign a name to the container", "", DONE),
-    ("network", "", "network", "Connect a container to a network", "", NETWORK_MODES),
-    ("network-alias", "", "list", "Add network-scoped alias for the container", "", NETWORKS),
+    ("network", "", "network", "Connect a container to a network", "", DONE),
+    ("network-alias", "", "list", "Add network-scoped alias for the container", "", DONE),
     ("no-healthcheck", "", "bool", "Disable any container-specified HEALTHCHECK", "", DONE),
     ("on-unhealthy", "", "string", "If unhealthy: none|restart|kill", "", DONE),
     ("oom-kill-disable", "", "bool", "Disable OOM Killer", "", DONE),
@@ -143,8 +141,8 @@ SHARED: tuple[Flag, ...] = (
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)", "", DONE),
     ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),
     ("privileged", "", "bool", "Give extended privileges to this container", "", DONE),
-    ("publish", "p", "list", "Publish a container's port(s) to the host", "", NETWORKS),
-    ("publish-all", "P", "bool", "Publish all exposed ports to random ports", "", NETWORKS),
+    ("publish", "p", "list", "Publish a container's port(s) to the host", "", DONE),
+    ("publish-all", "P", "bool", "Publish all exposed ports to random ports", "", DONE),
     ("quiet", "q", "bool", "Suppress the pull output", "", DONE),
     ("read-only", "", "bool", "Mount the container's root filesystem as read only", "", DONE),
     ("restart", "", "string", "Restart policy to apply when a container exits", "no", DONE),

@@ -6,6 +6,9 @@ A test reads the sessions and holds this page to what they really do.
 from __future__ import annotations
 
 SESSIONS: dict[str, dict[str, str]] = {
+    "container unpublish": {
+        "test_session_networks.py": "",
+    },
     "container update": {
         "test_session_life.py": (
             "cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems memory memory-reservation "
@@ -85,6 +88,9 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session.py": "force",
         "test_session_flags.py": "filter",
     },
+    "container publish": {
+        "test_session_networks.py": "",
+    },
     "container rename": {
         "test_session.py": "",
     },
@@ -104,6 +110,9 @@ SESSIONS: dict[str, dict[str, str]] = {
             "attach cap-add cap-drop cidfile cpus detach-keys disable-content-trust domainname expose "
             "label label-file memory memory-swap mount network pids-limit privileged runtime shm-size "
             "sig-proxy stop-signal stop-timeout"
+        ),
+        "test_session_networks.py": (
+            "ip ip6 link link-local-ip mac-address network-alias publish publish-all"
         ),
         "test_session_life.py": (
             "add-host annotation cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems device dns "
@@ -229,6 +238,30 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "registry serve": {
         "test_registry.py": "addr htpasswd root tls-cert tls-key",
+    },
+    "network connect": {
+        "test_session_networks.py": "alias gw-priority ip ip6 link link-local-ip",
+    },
+    "network create": {
+        "test_session_networks.py": (
+            "attachable aux-address config-from config-only driver gateway internal ip-range ipam-driver "
+            "ipv4 ipv6 label opt scope subnet"
+        ),
+    },
+    "network disconnect": {
+        "test_session_networks.py": "force",
+    },
+    "network inspect": {
+        "test_session_networks.py": "format verbose",
+    },
+    "network ls": {
+        "test_session_networks.py": "filter format no-trunc quiet",
+    },
+    "network prune": {
+        "test_session_networks.py": "dry-run filter force",
+    },
+    "network rm": {
+        "test_session_networks.py": "force",
     },
     "system df": {
         "test_prune.py": "format verbose",

@@ -12,11 +12,11 @@ def commands(said: str) -> list[str]:
     same = [name for name in known if name.rpartition(" ")[2] == verb and _is_built(INDEX[name])]
     if same:
         order = {"image": 0, "container": 1, "builder": 2, "system": 3}
-        return sorted(same, key=lambda name: (order.get(name.partition(" ")[0], 9), name))[:5]
+        return sorted(same, key=lambda name: (order.get(name.partition(" ")[0], 9), name))[:6]
     limit = 1 if len(verb) < 4 else 2
     scored = sorted((distance(said, name), name) for name in known)
     best = [(score, name) for score, name in scored if score <= limit]
-    return [name for score, name in best if score == best[0][0]][:5]
+    return [name for score, name in best if score == best[0][0]][:6]
 
 
 def _is_built(entry: str) -> bool:

@@ -56,7 +56,13 @@ def start_request(
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
     spec = _spec(
-        engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient, shared=shared
+        engine,
+        record,
+        runtime=runtime,
+        rootfs=mount.target,
+        size=size,
+        lenient=lenient,
+        shared=shared,
     )
     if host.device_requests:
         from tiffin.runtime import cdi  # few ask for devices by name
@@ -84,6 +90,7 @@ def start_request(
         cgroup=_watched_cgroup(engine, record),
         cleanup=_cleanup(engine, record) if host.auto_remove else (),
         discard=(folder,) if host.auto_remove else (),
+        network=_plan(engine, record),
         log_path=log_path,
         log_max_size=log_size,
         log_max_file=log_files,
@@ -133,8 +140,8 @@ def _spec(
     shared: Shared,
 ) -> dict[str, Any]:
     """Return the runtime's config.json, having written the files of /etc that it mounts."""
+    network, files = _network(engine, record)
     store, config, host = engine.store, record.config, record.host
-    folder = store.layout.container(record.id)
     options = security.parse(host.security_opt)
     machine = confined(Machine.here(), options, engine.settings.privilege)
     privileged = host.privileged
@@ -142,18 +149,6 @@ def _spec(
         host.cap_add, host.cap_drop, privileged=privileged, available=machine.capabilities
     )
     filtering = "unconfined" if privileged and not options.seccomp else options.seccomp
-    hostname = config.hostname
-    on_host = host.network_mode == "host"
-    bundle.write_etc(
-        folder,
-        hostname=hostname,
-        domainname=config.domainname,
-        host_network=on_host,
-        extra_hosts=host.extra_hosts,
-        dns=host.dns,
-        dns_search=host.dns_search,
-        dns_options=host.dns_options,
-    )
     return specgen.generate(
         config,
         host,
@@ -161,8 +156,8 @@ def _spec(
         rootfs=rootfs,
         process_user=process_user(engine, record, config.user),
         mounts=mounts(store, record),
-        hostname=hostname,
-        files=folder,
+        hostname=config.hostname,
+        files=files,
         machine=machine,
         security=options,
         filter=seccomp.choose(
@@ -174,7 +169,7 @@ def _spec(
             lenient=lenient and engine.settings.privilege.records_owners,
         ),
         granted=granted,
-        network=specgen.Network(host=on_host),
+        network=network,
         shared=shared,
         privilege=engine.settings.privilege,
         init=specgen.find_init() if host.init else "",
@@ -189,6 +184,41 @@ def confined(machine: Machine, options: security.Security, privilege: Privilege)
     from tiffin.runtime import apparmor  # hosts without it do without
 
     return machine.replace(apparmor=apparmor.prepare(options.apparmor, privilege))
+
+
+def _network(engine: Engine, record: ContainerRecord) -> tuple[specgen.Network, str]:
+    """Return the namespace of a container's network, and the folder of its files of /etc, now written."""
+    config, host, layout = record.config, record.host, engine.store.layout
+    mode = host.network_mode
+    if mode.startswith("container:"):
+        from tiffin.engine import sharing
+        from tiffin.keeper import joining
+
+        other = engine.store.containers.resolve(mode.partition(":")[2])
+        joined = joining.place(layout.live(record.id), sharing.NETWORK)
+        return specgen.Network(namespace=joined), layout.container(other.id)
+    folder = layout.container(record.id)
+    bundle.write_etc(
+        folder,
+        hostname=config.hostname,
+        host_network=mode == "host",
+        names=any(value["Name"] != "bridge" for value in record.networks.values()),
+        extra_hosts=host.extra_hosts,
+        dns=host.dns,
+        dns_search=host.dns_search,
+        dns_options=host.dns_options,
+    )
+    if record.networks:
+        return specgen.Network(namespace=f"{layout.live(record.id)}/netns"), folder
+    return specgen.Network(host=mode == "host"), folder
+
+
+def _plan(engine: Engine, record: ContainerRecord) -> dict[str, Any] | None:
+    if not record.networks:
+        return None
+    from tiffin.engine import wiring  # with the room below it, 3 ms; not everybody has networks
+
+    return wiring.plan(engine, record)
 
 
 def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:

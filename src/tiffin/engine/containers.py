@@ -9,7 +9,7 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO
 
     from tiffin.engine.changes import Change
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tiffin.engine.views import ContainerView
     from tiffin.keeper.client import Connection
     from tiffin.spec.container import ContainerConfig
+    from tiffin.spec.network import EndpointConfig
     from tiffin.spec.state import ContainerState
     from tiffin.store.containers import ContainerRecord
 
@@ -61,16 +62,27 @@ class Containers:
         name: str = "",
         platform: str = "",
         pull: str = "missing",
+        networks: Mapping[str, EndpointConfig] = EMPTY,
         progress: Callable[[Any], None] | None = None,
     ) -> Created:
         """Make a container of `config.image` without starting it.
 
-        `pull` is always, missing or never. Raises NotFound (no such image), Conflict (name taken) and
+        `pull` is always, missing or never. `networks` say how it is on `host.network_mode`, and on others.
+        Raises NotFound (no such image), Conflict (name taken) and
         InvalidArgument (anything about the request that cannot be).
         """
         from tiffin.engine.create import create
 
-        return create(self._engine, config, host, name=name, platform=platform, pull=pull, progress=progress)
+        return create(
+            self._engine,
+            config,
+            host,
+            name=name,
+            platform=platform,
+            pull=pull,
+            networks=networks,
+            progress=progress,
+        )
 
     def get(self, name: str) -> ContainerRecord:
         """Return a container's record; raises NotFound."""
@@ -251,6 +263,9 @@ class Containers:
             message = "Neither old nor new names may be empty"
             raise InvalidArgument(message)
         self._store.containers.rename(record.id, new)
+        if record.networks and self._store.containers.state(record.id).running:
+            with self.connect(record.id) as connection:
+                connection.network("rename", old=record.name, new=new)
         self._store.events.append(
             "container", "rename", record.id, {"name": new, "oldName": f"/{record.name}"}
         )

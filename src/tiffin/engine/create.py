@@ -16,11 +16,12 @@ from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
+from tiffin.spec.value import EMPTY
 from tiffin.store.containers import ContainerRecord, check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from tiffin.engine.containers import Created
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tiffin.settings import Privilege
     from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
     from tiffin.spec.mount import Mount
+    from tiffin.spec.network import EndpointConfig
     from tiffin.store.images import ImageRecord
 
 _MILLISECOND = 1_000_000
@@ -47,6 +49,7 @@ def create(
     name: str,
     platform: str,
     pull: str,
+    networks: Mapping[str, EndpointConfig],
     progress: Callable[[Any], None] | None,
 ) -> Created:
     """Make the folder, then the record, which reserves the name; undo both if that fails.
@@ -61,31 +64,22 @@ def create(
     check_config(config)
     if platform:
         Platform.parse(platform)
+    host = host.replace(network_mode=network_mode(host.network_mode, engine.settings.privilege))
     warnings = check_host(host, engine.settings.privilege, config)
+    config, endpoints = _networks(engine, config, host, networks, warnings)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
     if platform and not Platform.parse(platform).runs(image.platform):
         raise _other_platform(config.image, image, platform)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
     if _needs_ids(engine, image, wanted) and engine.outside():
-        made: Created = engine.inside("containers.create", config, host, name=name, pull="never")
+        made: Created = engine.inside(
+            "containers.create", config, host, name=name, pull="never", networks=networks
+        )
         return made
-    container_id = engine.store.containers.new_id()
-    if not merged.hostname:
-        shown = "host" in {host.network_mode, host.uts_mode}
-        own = os.uname().nodename if shown else container_id[:12]
-        merged = merged.replace(hostname=own)
     points = tuple(resolve_mount(engine, mount) for mount in wanted)
-    record = ContainerRecord(
-        id=container_id,
-        name=name,
-        created=clock.now(),
-        image_id=image.id,
-        layers=image.layers,
-        config=merged,
-        host=host,
-        mounts=tuple(point.to_json() for point in points),
-    )
+    record = _record(engine, merged, host, image, points).replace(name=name, networks=endpoints)
+    container_id = record.id
     try:
         engine.store.snapshots.prepare(container_id, image.layers)
         record = engine.store.containers.create(record)
@@ -99,6 +93,66 @@ def create(
         raise
     engine.store.events.append("container", "create", container_id, event_attributes(record))
     return Created(id=container_id, warnings=tuple(warnings))
+
+
+def _record(
+    engine: Engine,
+    config: ContainerConfig,
+    host: HostConfig,
+    image: ImageRecord,
+    points: Sequence[MountPoint],
+) -> ContainerRecord:
+    """Return the record of a new container, still without a name."""
+    container_id = engine.store.containers.new_id()
+    if not config.hostname:
+        shown = "host" in {host.network_mode, host.uts_mode}
+        own = os.uname().nodename if shown else container_id[:12]
+        config = config.replace(hostname=own)
+    return ContainerRecord(
+        id=container_id,
+        name="",
+        created=clock.now(),
+        image_id=image.id,
+        layers=image.layers,
+        config=config,
+        host=host,
+        mounts=tuple(point.to_json() for point in points),
+    )
+
+
+def network_mode(mode: str, privilege: Privilege) -> str:
+    """Return the kind of network that "default" is."""
+    if mode != "default":
+        return mode
+    return "bridge" if privilege.rung == "root" else "none"
+
+
+def _networks(
+    engine: Engine,
+    config: ContainerConfig,
+    host: HostConfig,
+    asked: Mapping[str, EndpointConfig],
+    warnings: list[str],
+) -> tuple[ContainerConfig, Mapping[str, Mapping[str, Any]]]:
+    """Return the configuration as the kind of network has it, and the bridge networks by id."""
+    mode = host.network_mode
+    if mode in {"none", "host"}:
+        if asked.keys() - {mode}:
+            from tiffin.engine import wiring
+
+            wiring.usable(engine, mode)  # which says that it goes with no other
+        if mode == "host" and (host.port_bindings or host.publish_all_ports):
+            warnings.append("Published ports are discarded when using host network mode")
+        return config, EMPTY
+    from tiffin.engine import wiring
+
+    if mode.startswith("container:"):
+        wiring.check_shared(config, host, asked)
+        other = engine.store.containers.resolve(mode.partition(":")[2])
+        return config.replace(hostname=other.config.hostname, domainname=other.config.domainname), EMPTY
+    endpoints = wiring.endpoints(engine, host, asked)
+    warnings += wiring.warnings(engine, host)
+    return config, endpoints
 
 
 def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
@@ -149,9 +203,6 @@ def check_host(host: HostConfig, privilege: Privilege, config: ContainerConfig) 
         _check_unusual(host, privilege, config)
     if privilege.rung != "root":
         _check_privilege(host, privilege)
-    if host.network_mode not in {"default", "none", "host"}:
-        message = f"network {host.network_mode} not found"
-        raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
     check_restart(host.restart_policy)
     check_log(host.log_config)
     for name in host.sysctls:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tiffin.engine.containers import Containers
     from tiffin.engine.images import Images
     from tiffin.engine.manifests import Manifests
+    from tiffin.engine.networks import Networks
     from tiffin.engine.system import System
     from tiffin.engine.volumes import Volumes
 
@@ -83,6 +84,13 @@ class Engine:
         from tiffin.engine.volumes import Volumes
 
         return Volumes(self)
+
+    @property
+    def networks(self) -> Networks:
+        """Make, look at and remove networks; connect containers; publish ports."""
+        from tiffin.engine.networks import Networks
+
+        return Networks(self)
 
     @property
     def system(self) -> System:

@@ -144,7 +144,7 @@ def containers(
     any_of("network", lambda view, value: value in view.networks)
     any_of("volume", lambda view, value: any(value in {m.name, m.destination} for m in view.mounts))
     any_of("expose", _port_listed)
-    any_of("publish", lambda _view, _value: False)
+    any_of("publish", lambda view, value: any(_same_port(value, p[1], p[2]) for p in view.ports))
     any_of("health", lambda view, value: (view.state.health or "none") == value)
     any_of("is-task", lambda _view, value: not boolean(value, "is-task"))
     if filters.get("label"):
@@ -176,6 +176,15 @@ def _name_matches(name: str, pattern: str) -> bool:
         message = f"invalid filter 'name={pattern}': {error}"
         raise InvalidArgument(message) from error
     return bool(compiled.search(name) or compiled.search(f"/{name}"))
+
+
+def _same_port(text: str, number: int, protocol: str) -> bool:
+    """Tell whether `8080`, `8080/tcp` or `8000-9000` means a port."""
+    wanted, _, kind = text.partition("/")
+    low, _, high = wanted.partition("-")
+    if not low.isdigit() or not (high or low).isdigit():
+        raise InvalidArgument(f"invalid filter 'publish={text}'")
+    return int(low) <= number <= int(high or low) and protocol == (kind or "tcp")
 
 
 def _port_listed(view: ContainerView, value: str) -> bool:

@@ -11,7 +11,7 @@ import time
 
 from tiffin.engine import filters as filtering
 from tiffin.engine.image_views import image_view
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from tiffin.spec import clock
 from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     from tiffin.spec.state import ContainerState
     from tiffin.store.images import ImageRecord
 
-VOLUME, LEFTOVER, NAME = "volume", "leftover", "name"
+VOLUME, LEFTOVER, NAME, NETWORK = "volume", "leftover", "name", "network"
 _CONTAINER_KEYS = frozenset({"label", "label!", "until", "unused-for"})
+_NETWORK_KEYS = frozenset({"label", "label!", "until"})
 _VOLUME_KEYS = frozenset({"all", "label", "label!"})
 _CACHE_KEYS = frozenset({"until", "unused-for"})
 
 
 class Doomed(Value):
-    """One thing that would go. `kind`: image, name (of one that stays), container, volume, step, leftover.
+    """One thing that would go.
+
+    `kind`: image, name (of one that stays), container, volume, network, step, leftover.
 
     `size` are the bytes that its going frees, after those before it in the plan; `names` are what it is
     called, `last_used` is nanoseconds since 1970 (0: never, or not known), `mark` is what must still be so.
@@ -89,8 +92,10 @@ class Planner:
         self._items: list[Doomed] = []
         self._present = 0
 
-    def plan(self) -> Plan:
+    def plan(self, *, leftovers: bool = True) -> Plan:
         """Return the plan, with what a sweep takes along because nothing refers to it."""
+        if not leftovers:
+            return Plan(items=tuple(self._items), present=self._present)
         left = [
             Doomed(kind=LEFTOVER, id=item.key, size=item.size, why=f"{item.kind} that nothing refers to")
             for item in gc.plan(self._store)
@@ -143,6 +148,18 @@ class Planner:
                     why=f"{kind} container has it",
                     mark=record.created,
                 )
+            )
+
+    def networks(self, filters: Filters) -> None:
+        """Add the networks that no container has, running or not."""
+        self._check(filters, _NETWORK_KEYS)
+        used = {i for c in self._store.containers.list() if c.id not in self._gone for i in c.networks}
+        for record in self._store.networks.list():
+            created = moment(record.created)
+            if record.predefined or record.id in used or not self._passes(filters, record.labels, created, 0):
+                continue
+            self._items.append(
+                Doomed(kind=NETWORK, id=record.id, size=0, why="no container has it", names=(record.name,))
             )
 
     def images(self, *, every: bool, filters: Filters) -> None:
@@ -258,6 +275,16 @@ def _text_of(ingredients: Mapping[str, object]) -> str:
 
 def carry_out(engine: Engine, plan: Plan) -> Carried:
     """Remove what a plan lists, as far as it is as it was; then sweep."""
+    done, freed = _remove_all(engine, plan)
+    return Carried(done=tuple(done), reclaimed=freed + sum(item.size for item in gc.sweep(engine.store)))
+
+
+def remove_items(engine: Engine, plan: Plan) -> list[Doomed]:
+    """Remove what a plan lists, as far as it is as it was, without a sweep; return what went."""
+    return _remove_all(engine, plan)[0]
+
+
+def _remove_all(engine: Engine, plan: Plan) -> tuple[list[Doomed], int]:
     done = []
     freed = 0
     for item in plan.items:
@@ -266,7 +293,7 @@ def carry_out(engine: Engine, plan: Plan) -> Carried:
         if size is not None:
             done.append(item)
             freed += size
-    return Carried(done=tuple(done), reclaimed=freed + sum(item.size for item in gc.sweep(engine.store)))
+    return done, freed
 
 
 # Each removes one item and returns the bytes that it freed itself (the sweep counts the rest), or None if
@@ -301,6 +328,16 @@ def _remove_volume(engine: Engine, item: Doomed) -> int | None:
     return size
 
 
+def _remove_network(engine: Engine, item: Doomed) -> int | None:
+    if any(item.id in record.networks for record in engine.store.containers.list()):
+        return None  # a container was made meanwhile
+    try:
+        engine.networks.remove(item.id)
+    except (Forbidden, NotFound):
+        return None
+    return 0
+
+
 def _remove_image(engine: Engine, item: Doomed) -> int | None:
     store = engine.store
     try:
@@ -320,6 +357,7 @@ def _remove_step(engine: Engine, item: Doomed) -> int | None:
 _REMOVALS = {
     CONTAINER: _remove_container,
     VOLUME: _remove_volume,
+    NETWORK: _remove_network,
     IMAGE: _remove_image,
     STEP: _remove_step,
 }
@@ -336,6 +374,7 @@ def system(engine: Engine, *, every: bool, volumes: bool, filters: Filters) -> P
     planner.containers(filters)
     if volumes:
         planner.volumes(every=False, filters=labels)
+    planner.networks({key: values for key, values in filters.items() if key in _NETWORK_KEYS})
     planner.images(every=every, filters=filters)
     if not labels:  # a step has none
         planner.steps(every=every, filters=filters)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tiffin.spec.container import ContainerConfig, HostConfig
 
 _CONTAINER = "container:"
+NETWORK = "net"
 _MODES = {
     "ipc_mode": ("IPC", frozenset({"", "none", "private", "shareable", "host"})),
     "pid_mode": ("PID", frozenset({"", "host"})),
@@ -55,7 +56,7 @@ def of_others(engine: Engine, host: HostConfig, live: str) -> tuple[Shared, tupl
     kinds: list[str] = []
     descriptors: list[int] = []
     try:
-        for kind, mode in (("ipc", host.ipc_mode), ("pid", host.pid_mode)):
+        for kind, mode in (("ipc", host.ipc_mode), ("pid", host.pid_mode), (NETWORK, host.network_mode)):
             if mode.startswith(_CONTAINER):
                 names = (kind, joining.SHM) if kind == "ipc" else (kind,)
                 descriptors += _open(engine, mode.removeprefix(_CONTAINER), names)
@@ -65,7 +66,7 @@ def of_others(engine: Engine, host: HostConfig, live: str) -> tuple[Shared, tupl
             os.close(descriptor)
         raise
     shm = joining.place(live, joining.SHM) if joining.SHM in kinds else ""
-    namespaces = tuple((kind, joining.place(live, kind)) for kind in kinds if kind != joining.SHM)
+    namespaces = tuple((kind, joining.place(live, kind)) for kind in kinds if kind in {"ipc", "pid"})
     return Shared(namespaces=namespaces, shm=shm), tuple(kinds), descriptors
 
 

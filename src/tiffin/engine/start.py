@@ -55,7 +55,7 @@ def start(
 def _joined(engine: Engine, record: ContainerRecord) -> tuple[Shared, tuple[str, ...], list[int]]:
     """Return what the container joins of another, see `sharing.of_others`."""
     host = record.host
-    if ":" not in host.ipc_mode + host.pid_mode:
+    if ":" not in host.ipc_mode + host.pid_mode + host.network_mode:
         return ALONE, (), []
     from tiffin.engine import sharing  # few containers share something
 
@@ -71,7 +71,8 @@ def launch(engine: Engine, request: StartRequest, *, descriptors: Sequence[int] 
     connection.close()
     if frame is None:
         raise connection.lost()
-    raise StartFailed(frame.text, exit_code=frame.exit_code)
+    message, _, hint = frame.text.partition("\n")
+    raise StartFailed(message, exit_code=frame.exit_code, hint=hint)
 
 
 def connect(store: Store, record: ContainerRecord) -> Connection:

@@ -33,6 +33,7 @@ class ContainerView(Value):
     mounts: tuple[MountPoint, ...] = ()
     networks: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int, str, int], ...] = ()  # host address, host port, protocol, its own port
     size_rw: int = -1
     size_root: int = -1
 
@@ -52,9 +53,17 @@ def container_view(
         state=state,
         labels=config["Labels"],
         mounts=tuple(map(MountPoint.from_json, record["mounts"])),
-        networks=(record["host"]["NetworkMode"],),
+        networks=_network_names(record),
         exposed_ports=tuple(config.get("ExposedPorts") or ()),
+        ports=tuple(map(tuple, state.network.get("ports", ()))),
     )
+
+
+def _network_names(record: Mapping[str, Any]) -> tuple[str, ...]:
+    networks = record.get("networks")
+    if networks:
+        return tuple(endpoint["Name"] for endpoint in networks.values())
+    return (record["host"]["NetworkMode"],)
 
 
 def container_inspect(
@@ -63,7 +72,6 @@ def container_inspect(
     """Return docker's JSON of a container; `driver` is docker's name of the snapshotter."""
     folder = layout.container(record.id)
     argv = record.config.argv
-    network = record.host.network_mode
     return {
         "Id": record.id,
         "Created": record.created,
@@ -87,7 +95,7 @@ def container_inspect(
         "GraphDriver": {"Data": _graph(record, layout) if driver == "overlay2" else None, "Name": driver},
         "Mounts": [MountPoint.from_json(mount).inspect() for mount in record.mounts],
         "Config": record.config.to_json(),
-        "NetworkSettings": _network_settings(network),
+        "NetworkSettings": _network_settings(record, state),
     }
 
 
@@ -155,29 +163,81 @@ def _health(record: ContainerRecord, state: ContainerState, layout: Layout) -> d
         return {"Health": {"Status": state.health, "FailingStreak": 0, "Log": []}}
 
 
-def _network_settings(network: str) -> dict[str, Any]:
-    endpoint = {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "MacAddress": "",
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+def _network_settings(record: ContainerRecord, state: ContainerState) -> dict[str, Any]:
+    mode = record.host.network_mode
+    facts = state.network.get("endpoints", {})
+    asked = dict(record.networks) or ({} if mode.startswith("container:") else {"": {"Name": mode}})
+    networks = {
+        value["Name"]: _endpoint(record, network_id, value, facts.get(network_id, {}))
+        for network_id, value in asked.items()
     }
+    first = networks.get("bridge") or _NO_ENDPOINT
     return {
         "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": {},
-        "IPAddress": "",
-        "Gateway": "",
-        "MacAddress": "",
-        "Networks": {network: endpoint},
+        "SandboxID": record.id if facts else "",
+        "SandboxKey": f"/proc/{state.pid}/ns/net" if facts and state.pid else "",
+        "Ports": _ports(record, state),
+        **{key: first[key] for key in _FIRST},
+        "Networks": networks,
     }
+
+
+_NO_ENDPOINT: dict[str, Any] = {
+    "IPAMConfig": None,
+    "Links": None,
+    "Aliases": None,
+    "MacAddress": "",
+    "DriverOpts": None,
+    "GwPriority": 0,
+    "NetworkID": "",
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "DNSNames": None,
+}
+_FIRST = (
+    *("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen"),
+    *("IPv6Gateway", "MacAddress"),
+)
+
+
+def _endpoint(
+    record: ContainerRecord, network_id: str, asked: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return docker's JSON of a container on one network: what was asked for, what is so while it runs."""
+    shown = {**_NO_ENDPOINT, **{key: value for key, value in asked.items() if key != "Name"}}
+    if network_id and asked["Name"] != "bridge":
+        aliases = tuple(asked.get("Aliases") or ())
+        shown["DNSNames"] = list(dict.fromkeys((record.name, *aliases, record.id[:12])))
+    if not facts:
+        return shown
+    from tiffin.engine.network_views import endpoint_id
+
+    shown |= {
+        "NetworkID": network_id,
+        "EndpointID": endpoint_id(record.id, facts["interface"]),
+        "MacAddress": facts["mac"],
+    }
+    for text, gateway in zip(facts["addresses"], facts["gateways"], strict=False):
+        ip, _, bits = text.partition("/")
+        if ":" in ip:
+            six = {"GlobalIPv6Address": ip, "GlobalIPv6PrefixLen": int(bits), "IPv6Gateway": gateway}
+            shown |= six
+        else:
+            shown |= {"IPAddress": ip, "IPPrefixLen": int(bits), "Gateway": gateway}
+    return shown
+
+
+def _ports(record: ContainerRecord, state: ContainerState) -> dict[str, Any]:
+    """Return where each port is published; null for one that is only exposed."""
+    if not state.running or not record.networks:
+        return {}
+    found: dict[str, Any] = dict.fromkeys(record.config.exposed_ports)
+    for host, number, protocol, port in state.network.get("ports", ()):
+        listed = found.get(f"{port}/{protocol}") or []
+        found[f"{port}/{protocol}"] = [*listed, {"HostIp": host, "HostPort": str(number)}]
+    return found

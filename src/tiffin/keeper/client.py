@@ -216,6 +216,11 @@ class Connection:
             return []
         return [str(name) for name in found] if isinstance(found, list) else []
 
+    def network(self, action: str, **words: Any) -> None:
+        """Change the container's networks (see keeper.network: connect, publish...); raise Conflict."""
+        self._send(frames.VERB, b"network " + jsontext.dumps_bytes({"action": action, **words}))
+        self._answer()
+
     def acknowledge(self) -> None:
         """Promise to clean up after an auto-remove, once X or F has come."""
         self._send(frames.ACKNOWLEDGE)

@@ -17,6 +17,7 @@ from tiffin.keeper.process import Process, Reaper, launch
 from tiffin.runtime import oci
 from tiffin.spec import clock, jsontext
 from tiffin.spec.state import ContainerState
+from tiffin.spec.value import EMPTY
 from tiffin.store import atomic, journal
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from tiffin.keeper.care import Care
     from tiffin.keeper.execs import Hooks
+    from tiffin.keeper.network import Networks
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.restart import Policy
 
@@ -61,8 +63,8 @@ class Container:
             frames.WAIT: self._wait,
             frames.EXEC: self._execute,
             frames.PART: self._execs.part,
-            frames.INPUT: self._input,
-            frames.CLOSE_STDIN: self._close_stdin,
+            frames.INPUT: Peer.take_input,
+            frames.CLOSE_STDIN: lambda peer, _data: peer.end_input(),
             frames.RESIZE: self._resize,
             frames.KILL: self._kill,
             frames.VERB: self._verb,
@@ -89,6 +91,7 @@ class Container:
         self._timer = 0
         if request.restart != "no":
             self._set_policy(request.restart, request.restart_limit)
+        self._networks: Networks | None = None
         self._main = self._main_process()
         channel.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         self._channel = self._peer(channel)
@@ -108,6 +111,7 @@ class Container:
                 from tiffin.keeper import joining  # few containers share something
 
                 self._joined = joining.join(request.live, request.joined, held)
+            self._connect()
             if request.target:
                 kernel.mount_overlay(request.base, request.target, request.overlay)
                 self._mounted = True
@@ -121,10 +125,18 @@ class Container:
                 )
             self._facts.prepare()
             self._listener.open()
-        except OSError:
+        except (OSError, TiffinError):
             self._main.abandon()
             self._clear()
             raise
+
+    def _connect(self) -> None:
+        """Make the container's networks, if it has any of its own."""
+        if self._request.network:
+            from tiffin.keeper.network import Networks  # not everybody has them
+
+            self._networks = Networks(self._request, self._request.network, self._loop)
+            self._networks.start()
 
     def _main_process(self) -> Process:
         request = self._request
@@ -154,6 +166,11 @@ class Container:
     def run(self) -> None:
         """Serve until the container has ended and everything about it is done."""
         self._loop.run()
+
+    def fold(self) -> None:
+        """Take down the networks that nobody is on any more: when all else is done."""
+        if self._networks:
+            self._networks.fold()
 
     def _peer(self, sock: _socket.socket) -> Peer:
         peer = Peer(self._loop, sock, self._serve, self._gone)
@@ -201,6 +218,7 @@ class Container:
             restart_count=self._state.restart_count,
             finished_at=self._state.finished_at,
             health="starting" if self._request.health[0] else "",
+            network=self._networks.facts() if self._networks else EMPTY,
         )
         try:
             self._facts.running(self._state)
@@ -210,7 +228,9 @@ class Container:
             self._tell_failed(125, f"failed to create task for container: {error.filename}: {error.strerror}")
             return
         self._announce("start")
-        self._tell_started(process, self._state.started_at)
+        text = jsontext.dumps_bytes({"pid": process.pid, "started_at": self._state.started_at})
+        for peer in tuple(process.peers):
+            peer.send(frames.STARTED, text)
         if self._orphaned or self._stay:
             process.kill_now()
         elif self._request.health[0]:
@@ -241,12 +261,13 @@ class Container:
             pid=0,
             exit_code=process.exit_code,
             oom_killed=killed,
+            network=self._state.network if pause is not None else EMPTY,
             finished_at=clock.now(),
         )
         if pause is None:
             self._recorded = self._facts.ended(self._state)
         else:
-            _try(self._facts.running, self._state)
+            kernel.attempt(self._facts.running, self._state)
         if killed:
             self._announce("oom")
         ran = int(time.monotonic() - self._began)
@@ -312,10 +333,10 @@ class Container:
             return
         self._leaving = True
         self._end_wait()
-        _try(self._main.kill, self._request.stop_signal)
+        kernel.attempt(self._main.kill, self._request.stop_signal)
         if self._state.status == "paused":
             self._freeze("resume")
-        self._loop.later(_GRACE_SECONDS, lambda: _try(self._main.kill, _KILL))
+        self._loop.later(_GRACE_SECONDS, lambda: kernel.attempt(self._main.kill, _KILL))
 
     def _stay_down(self) -> None:
         """Start it no more; where it waits for the next start, this is its end."""
@@ -346,7 +367,7 @@ class Container:
 
     def _health_is(self, word: str) -> None:
         self._state = self._state.replace(health=word)
-        _try(self._facts.running, self._state)
+        kernel.attempt(self._facts.running, self._state)
         self._announce(f"health_status: {word}")
 
     def _announce(self, action: str, **more: str) -> None:
@@ -354,11 +375,6 @@ class Container:
         if request.events:
             attributes = {**dict(request.attributes), **more}
             journal.append(request.events, "container", action, request.container_id, attributes)
-
-    def _tell_started(self, process: Process, when: str) -> None:
-        text = jsontext.dumps_bytes({"pid": process.pid, "started_at": when})
-        for peer in tuple(process.peers):
-            peer.send(frames.STARTED, text)
 
     def _tell_failed(self, code: int, message: str) -> None:
         self._tell_all(frames.FAILED, bytes((code,)) + message.encode())
@@ -399,11 +415,13 @@ class Container:
             self._main.log = None
         if self._mounted:
             self._mounted = False
-            _try(kernel.unmount, request.target)
+            kernel.attempt(kernel.unmount, request.target)
         for path in self._joined:
-            _try(kernel.unmount, path)
+            kernel.attempt(kernel.unmount, path)
+        if self._networks:
+            kernel.attempt(self._networks.close)
         if self._recorded:
-            _try(atomic.remove_tree, request.live)
+            kernel.attempt(atomic.remove_tree, request.live)
         if self._lock:
             self._lock.remove()
             self._lock.__exit__(None, None, None)
@@ -434,9 +452,9 @@ class Container:
         self._clean = True
         if self._acknowledged or self._orphaned:
             for folder in self._request.discard:
-                _try(atomic.remove_tree, folder)
+                kernel.attempt(atomic.remove_tree, folder)
         elif self._request.cleanup:
-            _try(launch, list(self._request.cleanup), [])
+            kernel.attempt(launch, list(self._request.cleanup), [])
 
     # --- further processes ---------------------------------------------------------------------
 
@@ -469,12 +487,12 @@ class Container:
         if peer.process:
             peer.process.detach(peer)
         if self._orphaned:
-            _try(self._main.kill, _KILL)
+            kernel.attempt(self._main.kill, _KILL)
         self._listener.hear()
         self._settle()
 
     def _attach(self, peer: Peer, data: bytes) -> None:
-        _exactly(data, 1, "attach")
+        frames.exactly(data, 1, "attach")
         if self._ended or peer.process or self._state.status == "restarting":
             peer.refuse("already attached" if peer.process else "the container is not running")
             return
@@ -492,24 +510,13 @@ class Container:
             return
         self._execs.execute(peer, data)
 
-    def _input(self, peer: Peer, data: bytes) -> None:
-        peer.quota -= len(data)
-        if peer.quota < 0 or not peer.process or not peer.bits & frames.STDIN:
-            message = "keeper: input that was not granted"
-            raise Corrupt(message)
-        peer.process.write(data, peer)
-
-    def _close_stdin(self, peer: Peer, _data: bytes) -> None:
-        if peer.process:
-            peer.process.end_input_of(peer)
-
     def _resize(self, peer: Peer, data: bytes) -> None:
-        _exactly(data, 4, "resize")
+        frames.exactly(data, 4, "resize")
         rows, columns = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:], "big")
         (peer.process or self._main).resize(rows, columns)
 
     def _kill(self, peer: Peer, data: bytes) -> None:
-        _exactly(data, 1, "kill")
+        frames.exactly(data, 1, "kill")
         process = peer.process if peer.process in self._processes else self._main
         if process is self._main and self._state.restart_count and not process.started:
             self._stay = True  # it is just being started again, and ends then
@@ -532,61 +539,54 @@ class Container:
         peer.send(frames.DONE)
 
     def _verb(self, peer: Peer, data: bytes) -> None:
-        if data.startswith(b"update "):
-            reason = self._execs.update(data[7:]) if not self._ended else "the container is not running"
-            peer.refuse(reason) if reason else peer.send(frames.DONE)
-            return
         if data == b"execs":
             peer.send(frames.DONE, self._execs.names())
             return
-        if data == b"stay":
+        word, _, rest = data.decode(errors="replace").partition(" ")
+        if word == "stay" and not rest:
             peer.send(frames.DONE)
             self._stay_down()
             return
-        word, *rest = data.decode(errors="replace").split(" ")
-        if word == "policy" and len(rest) == 2 and rest[1].isdigit():
-            self._set_policy(rest[0], int(rest[1]))
-            peer.send(frames.DONE)
-            return
-        if word not in _FREEZING or rest:
+        reason = self._do(word, rest)
+        peer.refuse(reason) if reason else peer.send(frames.DONE)
+
+    def _do(self, word: str, rest: str) -> str:
+        """Do what a verb says; return why it could not be done, "" if it was."""
+        if word in {"update", "network"}:
+            if self._ended:
+                return "the container is not running"
+            return self._execs.update(rest.encode()) if word == "update" else self._change_network(rest)
+        name, _, limit = rest.partition(" ")
+        if word == "policy" and limit.isdigit():
+            self._set_policy(name, int(limit))
+        elif word not in _FREEZING or rest:
             message = "keeper: unknown verb"
             raise Corrupt(message)
-        if self._ended or self._state.status == "restarting" or not self._freeze(word):
-            peer.refuse(f"the runtime cannot {word} the container")
-            return
-        peer.send(frames.DONE)
+        elif self._ended or self._state.status == "restarting" or not self._freeze(word):
+            return f"the runtime cannot {word} the container"
+        return ""
+
+    def _change_network(self, text: str) -> str:
+        if not self._networks:
+            return "the container has no network of its own"
+        reason = self._networks.act(jsontext.load_object(text))
+        self._state = self._state.replace(network=self._networks.facts())
+        kernel.attempt(self._facts.running, self._state)
+        return reason
 
     def _freeze(self, word: str) -> bool:
         """Pause or resume; tell whether it went well."""
         status, action = _FREEZING[word]
-        if not self._call(word):
+        command = oci.verb(self._request.runtime, word, self._request.container_id)
+        if self._reaper.collect(launch(command, [])):
             return False
         self._state = self._state.replace(status=status)
-        _try(self._facts.running, self._state)
+        kernel.attempt(self._facts.running, self._state)
         self._announce(action)
         if self._care:
             (self._care.health.pause if word == "pause" else self._care.health.go_on)()
         return True
 
-    def _call(self, word: str) -> bool:
-        """Call a verb of the runtime and wait for it; tell whether it went well."""
-        command = oci.verb(self._request.runtime, word, self._request.container_id)
-        return not self._reaper.collect(launch(command, []))
-
     def _acknowledge(self, peer: Peer, _data: bytes) -> None:
         self._acknowledged = peer is self._channel
         self._settle()
-
-
-def _try(action: Callable[..., object], *arguments: object) -> None:
-    """Do one step of a cleaning; one that fails must not stop the others."""
-    try:
-        action(*arguments)
-    except (OSError, TiffinError):
-        return
-
-
-def _exactly(data: bytes, length: int, what: str) -> None:
-    if len(data) != length:
-        message = f"keeper: {what} is {length} bytes long, not {len(data)}"
-        raise Corrupt(message)

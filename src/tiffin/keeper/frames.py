@@ -30,8 +30,8 @@ Client to keeper:
     K  kill          a signal's number, 1 byte. Answered by D or N.
     V  verb          b"pause", b"resume", b"stay" (not to be started again, whatever the policy says) or
                      b"policy NAME LIMIT" (the restart policy from now on) or b"update JSON" (OCI
-                     `linux.resources`) or b"execs" (D brings a JSON list of their ids). Answered by D or
-                     N; a keeper that is older than a verb says N and closes.
+                     `linux.resources`) or b"execs" (D brings a JSON list of their ids) or b"network JSON" (see
+                     keeper.network). Answered by D or N; a keeper that is older than a verb says N and closes.
     Y  acknowledge   on the channel, after X or F: "what an auto-remove leaves in the store, I clean up". The
                      keeper removes the folders that it was told to. No answer.
 
@@ -114,3 +114,10 @@ def unpack(packet: bytes) -> Frame:
         message = f"keeper: protocol version {packet[0]} is not spoken here ({VERSION} is)"
         raise Corrupt(message)
     return Frame(kind=chr(packet[1]), data=packet[2:])
+
+
+def exactly(data: bytes, length: int, what: str) -> None:
+    """Raise Corrupt for a payload of another length."""
+    if len(data) != length:
+        message = f"keeper: {what} is {length} bytes long, not {len(data)}"
+        raise Corrupt(message)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 
+from tiffin.errors import TiffinError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _NEW_MOUNT_NAMESPACE, _NEW_USER_NAMESPACE = 0x00020000, 0x10000000
@@ -154,3 +157,11 @@ def adopt_orphans() -> None:
 def set_name(name: str) -> None:
     """Change what `ps` shows as this thread's name (15 bytes)."""
     _libc.prctl(_SET_NAME, os.fsencode(name), 0, 0, 0)
+
+
+def attempt(action: Callable[..., object], *arguments: object) -> None:
+    """Do one step of a cleaning; one that fails must not stop the others."""
+    try:
+        action(*arguments)
+    except (OSError, TiffinError):
+        return

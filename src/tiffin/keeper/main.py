@@ -207,22 +207,32 @@ def _see_through(
 ) -> None:
     """Run the container from its start to its cleanup; `held` stays open meanwhile."""
     scope, ready = prepared
+    container: Container | None = None
     try:
         request = _placed(request, scope)
         if request.runtime[0] != ready:
             kernel.bind_read_only(request.runtime[0])
         container = Container(request, sock)
         container.start(held)
+    except StartFailed as error:
+        _tell(sock, error)
     except (OSError, TiffinError) as error:
         text = error.message if isinstance(error, TiffinError) else f"{error.filename}: {error.strerror}"
         _fail(sock, text)
-        return
-    container.run()
+    else:
+        container.run()
     for descriptor in held:
         os.close(descriptor)
+    if container:
+        sock.close()
+        container.fold()
 
 
 def _fail(sock: _socket.socket, text: str) -> None:
     """Say why the container did not start."""
-    failure = StartFailed(f"failed to create task for container: {text}")
-    sock.send(frames.pack(frames.FAILED, bytes((failure.exit_code,)) + failure.message.encode()))
+    _tell(sock, StartFailed(f"failed to create task for container: {text}"))
+
+
+def _tell(sock: _socket.socket, failure: StartFailed) -> None:
+    text = f"{failure.message}\n{failure.hint}" if failure.hint else failure.message
+    sock.send(frames.pack(frames.FAILED, bytes((failure.exit_code,)) + text.encode()))

@@ -43,6 +43,19 @@ class Peer:
         self.parts = b""
         self._watch()
 
+    def take_input(self, data: bytes) -> None:
+        """Hand input on to the process; raise Corrupt for more than was granted."""
+        self.quota -= len(data)
+        if self.quota < 0 or not self.process or not self.bits & frames.STDIN:
+            message = "keeper: input that was not granted"
+            raise Corrupt(message)
+        self.process.write(data, self)
+
+    def end_input(self) -> None:
+        """Say to the process that there is no more input."""
+        if self.process:
+            self.process.end_input_of(self)
+
     @property
     def stuck(self) -> bool:
         """Whether it has not read what it was sent."""

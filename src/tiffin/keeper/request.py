@@ -54,6 +54,7 @@ class StartRequest(Value):
     joined: tuple[str, ...] = ()  # what the first descriptors are of another container, see keeper.joining
     on_unhealthy: str = ""  # restart or kill; "" and none do nothing
     stop_timeout: int = 10  # seconds from the stop signal to the kill, where an unhealthy one is restarted
+    network: dict[str, Any] | None = None  # see keeper.network; None where nothing is to be made
     discard: tuple[str, ...] = ()  # folders removed at the end, when acknowledged (or bound, and alone)
 
     def pack(self) -> bytes:

@@ -19,6 +19,8 @@ _LOCAL = (
     "ff02::2\tip6-allrouters\n"
 )
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
+RESOLVER = "127.0.0.11"
+"""Where a container asks its keeper for names."""
 _PUBLIC = ("8.8.8.8", "8.8.4.4")
 """What docker asks when the host names no server that a container could reach."""
 
@@ -32,9 +34,8 @@ def write_etc(  # the words that docker has for them
     folder: str,
     *,
     hostname: str,
-    domainname: str = "",
     host_network: bool = False,
-    address: str = "",
+    names: bool = False,
     extra_hosts: Sequence[str] = (),
     dns: Sequence[str] = (),
     dns_search: Sequence[str] = (),
@@ -42,20 +43,23 @@ def write_etc(  # the words that docker has for them
 ) -> None:
     """Write hosts, hostname and resolv.conf into the folder, as docker has them for the kind of network.
 
-    `address` is the container's own ("" without a network of its own); `extra_hosts` are NAME:ADDRESS.
+    `names` says that a keeper answers names; `extra_hosts` are NAME:ADDRESS. The container's own addresses
+    are added by its keeper, which knows them.
     """
-    full = f"{hostname}.{domainname}" if domainname else hostname
     lines = _read("/etc/hosts") if host_network else _LOCAL
     if lines and not lines.endswith("\n"):
         lines += "\n"
     for entry in extra_hosts:
         name, _, target = entry.partition(":" if ":" in entry else "=")
         lines += f"{target.strip('[]')}\t{name}\n"
-    if address:
-        lines += f"{address}\t{full} {hostname}\n" if domainname else f"{address}\t{hostname}\n"
     _write(f"{folder}/hosts", lines)
     _write(f"{folder}/hostname", f"{hostname}\n")
     given = (list(dns), list(dns_search), list(dns_options))
+    if names:
+        options = list(dns_options)
+        if not any(option.startswith("ndots:") for option in options):
+            options.append("ndots:0")
+        given = ([RESOLVER], given[1], options)
     _write(f"{folder}/resolv.conf", resolv_conf(_host_resolv(), given, host_network=host_network))
 
 

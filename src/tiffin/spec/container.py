@@ -6,6 +6,7 @@ values serves the library, the CLI, the API, the records on disk and image confi
 
 from __future__ import annotations
 
+from tiffin.spec import port
 from tiffin.spec.members import (
     a_list,
     an_object,
@@ -320,6 +321,9 @@ class HostConfig(Value):
     mounts: tuple[Mount, ...] = ()
     tmpfs: Mapping[str, str] = EMPTY
     network_mode: str = "default"
+    port_bindings: tuple[port.PortBinding, ...] = ()
+    publish_all_ports: bool = False
+    links: tuple[str, ...] = ()
     auto_remove: bool = False
     privileged: bool = False
     readonly_rootfs: bool = False
@@ -386,6 +390,9 @@ class HostConfig(Value):
             mounts=tuple(Mount.from_json(an_object(m)) for m in a_list(get("Mounts"))),
             tmpfs=mapping(get("Tmpfs")),
             network_mode=str(get("NetworkMode") or "default"),
+            port_bindings=port.from_json(an_object(get("PortBindings"))),
+            publish_all_ports=bool(get("PublishAllPorts")),
+            links=strings(get("Links")),
             auto_remove=bool(get("AutoRemove")),
             privileged=bool(get("Privileged")),
             readonly_rootfs=bool(get("ReadonlyRootfs")),
@@ -440,7 +447,9 @@ class HostConfig(Value):
             "ContainerIDFile": self.container_id_file,
             "LogConfig": {"Type": self.log_config.type, "Config": dict(self.log_config.config)},
             "NetworkMode": self.network_mode,
-            "PortBindings": {},
+            "PortBindings": port.to_json(self.port_bindings),
+            "PublishAllPorts": self.publish_all_ports,
+            "Links": list(self.links) or None,
             "RestartPolicy": self.restart_policy.to_json(),
             "AutoRemove": self.auto_remove,
             "Mounts": [m.to_json() for m in self.mounts] or None,

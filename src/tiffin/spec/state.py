@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tiffin.spec.value import Value
+from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -13,7 +14,11 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 class ContainerState(Value):
-    """`status` is created, running, paused, restarting, exited, removing or dead."""
+    """`status` is created, running, paused, restarting, exited, removing or dead.
+
+    `network` is what its keeper says while it runs: {"endpoints": {network id: {name, addresses, gateways,
+    mac, interface}}, "ports": [[host address, host port, protocol, port]]}.
+    """
 
     status: str = "created"
     pid: int = 0
@@ -25,6 +30,7 @@ class ContainerState(Value):
     restart_count: int = 0
     stopped: bool = False  # by a user: no policy starts it when the host is back
     health: str = ""  # starting, healthy, unhealthy; "" is not asked for
+    network: Mapping[str, Any] = EMPTY
 
     @property
     def running(self) -> bool:
@@ -39,4 +45,4 @@ class ContainerState(Value):
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name, for the records on disk."""
-        return self.as_dict()
+        return {**self.as_dict(), "network": dict(self.network)}

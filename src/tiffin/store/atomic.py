@@ -157,6 +157,11 @@ class Lock:
         remove_file(self.path)
 
 
+def lock(descriptor: int) -> None:
+    """Take the flock of something that is open already, waiting for it; closing that lets go."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def is_at(descriptor: int, path: str) -> bool:
     """Tell whether an open file still is what the path names."""
     try:

@@ -49,6 +49,7 @@ class ContainerRecord(Value):
 
     `layers` are chain ids, bottom first (kept by gc for as long as the record is there); `mounts` are
     the engine's resolved mounts as JSON objects, those of type `volume` with the volume's `name`;
+    `networks` are the bridge networks that it is on, by id, as the API's EndpointSettings;
     `extra` is for what the engine wants to keep beside (JSON).
     """
 
@@ -63,6 +64,7 @@ class ContainerRecord(Value):
     path: str = ""
     args: tuple[str, ...] = ()
     mounts: tuple[Mapping[str, Any], ...] = ()
+    networks: Mapping[str, Mapping[str, Any]] = EMPTY
     extra: Mapping[str, Any] = EMPTY
 
     @property
@@ -80,6 +82,7 @@ class ContainerRecord(Value):
             "path": self.path,
             "args": self.args,
             "mounts": [dict(mount) for mount in self.mounts],
+            "networks": {name: dict(endpoint) for name, endpoint in self.networks.items()},
             "extra": dict(self.extra),
         }
 
@@ -102,6 +105,7 @@ class ContainerRecord(Value):
             path=value.get("path", ""),
             args=tuple(value.get("args", ())),
             mounts=tuple(value.get("mounts", ())),
+            networks=value.get("networks") or EMPTY,
             extra=value.get("extra") or EMPTY,
         )
 

@@ -125,6 +125,18 @@ class Layout(Value):
         return f"{self.living}/{container_id}"
 
     @property
+    def networks(self) -> str:
+        """One file per network that is up: who is on it, with which addresses and names."""
+        return f"{self.run}/networks"
+
+    @property
+    def rules(self) -> str:
+        """The name of this store's nftables table: each store of a host has its own."""
+        from binascii import crc32
+
+        return f"tiffin_{crc32(self.root.encode()):08x}"
+
+    @property
     def runtime_root(self) -> str:
         """The state folder of the OCI runtime (`crun --root`)."""
         return f"{self.run}/crun"

@@ -57,6 +57,10 @@ CREATE TABLE volume_uses (
 ) WITHOUT ROWID;
 CREATE INDEX volume_uses_by_container ON volume_uses (container);
 
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, record TEXT NOT NULL
+);
+
 CREATE TABLE steps (
     key TEXT PRIMARY KEY, ingredients TEXT NOT NULL, result TEXT NOT NULL,
     created INTEGER NOT NULL, last_used INTEGER NOT NULL, uses INTEGER NOT NULL
@@ -70,7 +74,11 @@ CREATE TABLE leases (
 CREATE TABLE held (lease INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (lease, digest)) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: """CREATE TABLE networks (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, record TEXT NOT NULL
+    )""",
+}
 """Statements that lead from a schema version to the next one, by the version they start from."""
 
 

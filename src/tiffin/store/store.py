@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tiffin.store.events import Events
     from tiffin.store.images import Images
     from tiffin.store.leases import Lease, Leases
+    from tiffin.store.networks import Networks
     from tiffin.store.overlay import Stack
     from tiffin.store.snapshots import Snapshots
     from tiffin.store.volumes import Volumes
@@ -212,6 +213,16 @@ class Store:
 
             fresh = Volumes(self.layout, self.database, durable=self.settings.durable)
             made = self.__dict__.setdefault("_volumes", fresh)
+        return made
+
+    @property
+    def networks(self) -> Networks:
+        """Networks by name and id."""
+        made: Networks | None = self.__dict__.get("_networks")
+        if made is None:
+            from tiffin.store.networks import Networks
+
+            made = self.__dict__.setdefault("_networks", Networks(self.database))
         return made
 
     @property

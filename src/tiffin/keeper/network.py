@@ -1,0 +1,393 @@
+"""A container's networks, as its keeper has them: made before the runtime starts, given back at the end.
+
+The namespace is held by this process's descriptor; a symlink beside the keeper's socket leads to it. What
+has to be the same for all containers of a host (addresses, bridges, rules) is `network.living`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tiffin.errors import Conflict, StartFailed, TiffinError
+from tiffin.network import link, living, namespace, nft, ports
+from tiffin.network.plan import Place, Port, Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from tiffin.keeper.loop import Loop
+    from tiffin.keeper.request import StartRequest
+    from tiffin.keeper.resolver import Resolver
+    from tiffin.network.netlink import Netlink
+
+NAME = "netns"
+"""The symlink in the folder of the living: what `config.json` names as the network namespace."""
+
+_LINGER_SECONDS = 1.0
+"""How long a network stays up that nobody is on: a loop of short runs need not make it anew each time."""
+
+
+class Endpoint:
+    """One interface of the container."""
+
+    def __init__(self, wish: Wish, lease: dict[str, Any], number: int) -> None:
+        """Be the numbered one."""
+        self.wish, self.lease, self.number = wish, lease, number
+        self.index = 0
+
+    def ip(self, family: int) -> str:
+        """Return its address of a family (4 or 6), "" if it has none."""
+        for text in self.lease["addresses"]:
+            if (":" in text) == (family == 6):
+                return str(text.partition("/")[0])
+        return ""
+
+    @property
+    def order(self) -> tuple[bool, int, str]:
+        """What sorts the one whose gateway is used to the front."""
+        return self.wish.net.internal, -self.wish.priority, self.wish.net.name
+
+
+class Networks:
+    """All interfaces, published ports and names of one container."""
+
+    def __init__(self, request: StartRequest, plan: dict[str, Any], loop: Loop) -> None:
+        """Plan it; nothing is made yet."""
+        self._id, self._live, self._loop = request.container_id, request.live, loop
+        self._place = Place(folder=plan["folder"], table=plan["table"])
+        self._hosts: str = plan["hosts"]
+        self._hostname: str = plan["hostname"]
+        self._upstream: tuple[str, ...] = tuple(plan["upstream"])
+        self._wishes = [Wish.unpack(value) for value in plan["wishes"]]
+        self._wanted = [Port(**value) for value in plan["ports"]]
+        self._endpoints: list[Endpoint] = []
+        self._sockets: dict[tuple[str, int, str], _socket.socket] = {}
+        self._ports: list[ports.Fact] = []
+        self._namespace = -1
+        self._open: Netlink | None = None
+        self._resolver: Resolver | None = None
+
+    # --- coming --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make the namespace and all that is in it; raises StartFailed, with everything taken back."""
+        try:
+            self._namespace, self._open = namespace.make()
+            self._inner.call("lo", link.up(1))
+            os.symlink(f"/proc/{os.getpid()}/fd/{self._namespace}", f"{self._live}/{NAME}")
+            with link.open_route() as outer:
+                with living.Lock():
+                    for wish in self._wishes:
+                        self._join(outer, wish)
+                    self._publish(self._wanted)
+                for endpoint in self._endpoints:
+                    self._plug(outer, endpoint)
+            self._route()
+            self._names()
+            self._write_hosts()
+        except (OSError, TiffinError) as error:
+            self.close()
+            raise _failure(error) from error
+
+    @property
+    def _inner(self) -> Netlink:
+        """The socket in the namespace."""
+        if self._open is None:
+            raise Conflict("the container has no network any more")
+        return self._open
+
+    def _join(self, outer: Netlink, wish: Wish) -> Endpoint:
+        lease = living.join(self._place, outer, wish, self._id)
+        number = max((e.number for e in self._endpoints), default=-1) + 1
+        endpoint = Endpoint(wish, lease, number)
+        self._endpoints.append(endpoint)
+        return endpoint
+
+    def _plug(self, outer: Netlink, endpoint: Endpoint) -> None:
+        """Make the pair of interfaces, and give the inner one its addresses."""
+        net, lease = endpoint.wish.net, endpoint.lease
+        made = link.pair(
+            lease["interface"],
+            lease["master"],
+            peer=f"{net.prefix}{endpoint.number}",
+            namespace=self._namespace,
+            hardware=bytes.fromhex(lease["mac"].replace(":", "")),
+            mtu=net.mtu,
+        )
+        outer.call(f"connect to {net.bridge}", made)
+        hairpin = bool(self._ports) and _filters_bridges()
+        if hairpin or not net.neighbours:
+            index = link.index_of(outer, lease["interface"])
+            outer.call(net.bridge, link.port_flags(index, hairpin=hairpin, isolated=not net.neighbours))
+        endpoint.index = link.index_of(self._inner, f"{net.prefix}{endpoint.number}")
+        addresses = [text.partition("/") for text in (*lease["addresses"], *map(_local, endpoint.wish.local))]
+        messages = [link.address(endpoint.index, ip, int(bits)) for ip, _, bits in addresses]
+        six = any(":" in ip for ip, _, _ in addresses)
+        self._inner.call("addresses", link.up(endpoint.index, ipv6=six), *messages)
+
+    def _route(self) -> None:
+        """Send what goes nowhere else through the gateway of the first network that leads outside."""
+        for family in (4, 6):
+            for endpoint in sorted(self._endpoints, key=lambda e: e.order):
+                gateways = [g for g in endpoint.lease["gateways"] if g and (":" in g) == (family == 6)]
+                if gateways and not endpoint.wish.net.internal:
+                    self._inner.call("default route", link.default_route(endpoint.index, gateways[0]))
+                    break
+
+    def _reroute(self) -> None:
+        for family in (2, 10):
+            try:
+                self._inner.call("default route", link.no_default_route(family))
+            except OSError:
+                continue  # there was none
+        self._route()
+
+    # --- names ---------------------------------------------------------------------------------
+
+    def _names(self) -> None:
+        """Answer names from now on, if a network is there that has any."""
+        if self._resolver is None and any(e.wish.net.resolves for e in self._endpoints):
+            from tiffin.keeper.resolver import Resolver  # not on the default network
+
+            self._resolver = Resolver(self._loop, self._place, self._namespace, self._upstream)
+        if self._resolver:
+            self._resolver.networks = {
+                e.wish.net.id: dict(e.wish.links) for e in self._endpoints if e.wish.net.resolves
+            }
+
+    def rename(self, old: str, new: str) -> None:
+        """Answer to another name."""
+        with living.Lock():
+            for endpoint in self._endpoints:
+                names = [new if name == old else name for name in endpoint.lease["names"]]
+                endpoint.lease["names"] = names
+                living.change(self._place, endpoint.wish.net.id, self._id, names=names)
+
+    def _write_hosts(self) -> None:
+        """Complete the file of hosts: our own addresses, what `host-gateway` stands for, and links.
+
+        In place: the container has it mounted.
+        """
+        if not self._hosts:
+            return
+        gateway = next((g for e in self._endpoints for g in e.lease["gateways"] if g), "")
+        with open(self._hosts, encoding="utf-8", errors="surrogateescape") as stream:
+            lines = stream.read().partition("# networks\n")[0].splitlines(keepends=True)
+        lines = [
+            gateway + line.removeprefix("host-gateway") if line.startswith("host-gateway\t") else line
+            for line in lines
+        ]
+        for endpoint in self._endpoints:
+            lines += [f"{ip}\t{self._hostname}\n" for ip in (endpoint.ip(4), endpoint.ip(6)) if ip]
+            lines += self._linked(endpoint)
+        with open(self._hosts, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write("".join(lines))
+
+    def _linked(self, endpoint: Endpoint) -> list[str]:
+        """Return the lines of links on a network that has no names of its own."""
+        if endpoint.wish.net.resolves or not endpoint.wish.links:
+            return []
+        facts = living.read(self._place, endpoint.wish.net.id) or {"leases": {}}
+        lines = []
+        for alias, target in endpoint.wish.links.items():
+            for lease in facts["leases"].values():
+                if target in lease["names"]:
+                    ip = lease["addresses"][0].partition("/")[0]
+                    lines.append(f"{ip}\t{' '.join(dict.fromkeys((alias, *lease['names'])))}\n")
+        return lines
+
+    # --- ports ---------------------------------------------------------------------------------
+
+    def _publish(self, wanted: list[Port]) -> list[ports.Fact]:
+        """Take ports of the host and lead them here; all of them or none. Call it under the lock."""
+        if not wanted:
+            return []
+        outward = min(self._endpoints, key=lambda e: e.order)
+        fresh: list[ports.Fact] = []
+        number = 0
+        try:
+            for port in wanted:
+                exact = port.replace(first=number, last=number) if port.follows else port
+                held, number = ports.bind(exact, self._publisher)
+                self._sockets[port.host, number, port.protocol] = held
+                target = outward.ip(6 if ":" in port.host else 4)
+                fresh.append([port.host, number, port.protocol, target, port.target])
+            with nft.open_nft() as socket:
+                nft.add(socket, self._place.table, ports.elements(fresh))
+        except BaseException:
+            self._release(fresh)
+            raise
+        self._ports += fresh
+        living.change(self._place, outward.wish.net.id, self._id, ports=self._ports)
+        self._serve(fresh, outward)
+        return fresh
+
+    def _publisher(self, port: Port) -> str:
+        """Return the container that publishes a port, "" if none of this store does."""
+        for _, facts in living.every(self._place):
+            for lease in facts["leases"].values():
+                if any((fact[1], fact[2]) == (port.first, port.protocol) for fact in lease["ports"]):
+                    return f"container {lease['names'][0]}"
+        return ""
+
+    def _serve(self, fresh: list[ports.Fact], outward: Endpoint) -> None:
+        """Pass on what no rule leads to the container: IPv6 clients of an IPv4 container."""
+        from tiffin.keeper.proxy import Proxy
+
+        for host, number, protocol, _target, port in fresh:
+            if protocol == "tcp":
+                target = outward.ip(4) or outward.ip(6)
+                Proxy(self._loop, self._sockets[host, number, protocol], (target, port))
+
+    def _release(self, facts: list[ports.Fact]) -> None:
+        with nft.open_nft() as socket:
+            nft.discard(socket, self._place.table, ports.elements(facts))
+        for host, number, protocol, _target, _port in facts:
+            held = self._sockets.pop((host, number, protocol), None)
+            if held:
+                self._loop.forget(held.fileno())
+                held.close()
+
+    def publish(self, wanted: list[dict[str, Any]]) -> None:
+        """Publish more ports of the running container; raises TiffinError, OSError."""
+        if not self._endpoints:
+            raise Conflict("the container is on no bridge network")
+        with living.Lock():
+            self._publish([Port(**value) for value in wanted])
+
+    def unpublish(self, wanted: list[list[Any]]) -> None:
+        """Take back published ports: (host address, host port, protocol) each."""
+        keys = {tuple(key) for key in wanted}
+        gone = [fact for fact in self._ports if tuple(fact[:3]) in keys]
+        with living.Lock():
+            self._release(gone)
+            self._ports = [fact for fact in self._ports if fact not in gone]
+            for endpoint in self._endpoints:
+                if endpoint.lease["ports"]:
+                    living.change(self._place, endpoint.wish.net.id, self._id, ports=self._ports)
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    def act(self, asked: dict[str, Any]) -> str:
+        """Do what a peer asks for: {"action": one of the below, and its words}; return why not, or ""."""
+        actions: dict[str, Callable[..., None]] = {
+            "connect": self.connect,
+            "disconnect": self.disconnect,
+            "publish": self.publish,
+            "unpublish": self.unpublish,
+            "rename": self.rename,
+        }
+        action = actions.get(str(asked.pop("action", "")))
+        if action is None:
+            return "keeper: unknown action"
+        try:
+            action(**asked)
+        except (OSError, TiffinError, TypeError) as error:
+            failure = error if isinstance(error, TiffinError) else _failure(error)
+            return f"{failure.message}\n{failure.hint}" if failure.hint else failure.message
+        return ""
+
+    def connect(self, wish: dict[str, Any]) -> None:
+        """Go to one more network; raises TiffinError, OSError."""
+        with link.open_route() as outer:
+            with living.Lock():
+                endpoint = self._join(outer, Wish.unpack(wish))
+            try:
+                self._plug(outer, endpoint)
+                self._reroute()
+                self._names()
+            except BaseException:
+                self._leave(endpoint)
+                raise
+        self._write_hosts()
+
+    def disconnect(self, network: str) -> None:
+        """Leave a network, and its ports with it."""
+        gone = [e for e in self._endpoints if e.wish.net.id == network]
+        for endpoint in gone:
+            addresses = {a.partition("/")[0] for a in endpoint.lease["addresses"]}
+            with living.Lock():
+                left = [fact for fact in self._ports if fact[3] in addresses]
+                self._release(left)
+                self._ports = [fact for fact in self._ports if fact not in left]
+            with link.open_route() as outer:
+                index = link.index_of(outer, endpoint.lease["interface"])
+                if index:
+                    outer.call(endpoint.wish.net.name, link.remove(index))
+            self._leave(endpoint)
+        self._reroute()
+        self._names()
+        self._write_hosts()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is shown of it: addresses by network, and ports."""
+        found = {}
+        for endpoint in self._endpoints:
+            lease = endpoint.lease
+            found[endpoint.wish.net.id] = {
+                "name": endpoint.wish.net.name,
+                "addresses": lease["addresses"],
+                "gateways": lease["gateways"],
+                "mac": lease["mac"],
+                "interface": lease["interface"],
+            }
+        return {"endpoints": found, "ports": [[f[0], f[1], f[2], f[4]] for f in self._ports]}
+
+    # --- going ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give everything back; the kernel takes the interfaces away with the namespace."""
+        if self._resolver:
+            self._resolver.close()
+            self._resolver = None
+        with living.Lock():
+            self._release(self._ports)
+            self._ports = []
+        for endpoint in tuple(self._endpoints):
+            self._leave(endpoint)
+        if self._open:
+            self._open.close()
+            self._open = None
+        if self._namespace >= 0:
+            os.close(self._namespace)
+            self._namespace = -1
+
+    def _leave(self, endpoint: Endpoint) -> None:
+        self._endpoints.remove(endpoint)
+        with living.Lock():
+            self._empty = living.leave(self._place, endpoint.wish.net.id, self._id) or self._empty
+
+    _empty = False
+
+    def fold(self) -> None:
+        """Take a network down that we were the last on, after a while: the keeper's last act."""
+        if not self._empty:
+            return
+        time.sleep(_LINGER_SECONDS)
+        with link.open_route() as outer, living.Lock():
+            living.settle(self._place, outer)
+
+
+def _failure(error: OSError | TiffinError | TypeError) -> StartFailed:
+    """Say in docker's words that a container has no network, with what to do about it."""
+    said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    hint = error.hint if isinstance(error, TiffinError) else ""
+    return StartFailed(f"failed to set up container networking: {said}", hint=hint)
+
+
+def _local(text: str) -> str:
+    """Return a link-local address with its bits."""
+    return f"{text}/{64 if ':' in text else 16}"
+
+
+def _filters_bridges() -> bool:
+    """Tell whether this host sends what bridges forward through its firewall (br_netfilter)."""
+    try:
+        with open("/proc/sys/net/bridge/bridge-nf-call-iptables", "rb") as stream:
+            return stream.read().strip() == b"1"
+    except OSError:
+        return False

@@ -1,0 +1,129 @@
+"""Passing bytes between a client of a published port and the container, where no rule of the kernel does.
+
+That is: IPv6 clients of a container that has IPv4 only, and whoever comes by ::1. Everybody else's packets
+never reach these sockets.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+
+from tiffin.keeper.loop import READ, WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.keeper.loop import Loop
+
+_PIECE = 1 << 16
+_HELD = 1 << 18
+"""Bytes on their way in one direction; then its sender waits."""
+_CONNECTIONS = 256
+"""Clients of one port that are served at once; others wait in the kernel's queue."""
+
+
+class Proxy:
+    """Serves one listening socket."""
+
+    def __init__(self, loop: Loop, listener: _socket.socket, target: tuple[str, int]) -> None:
+        """Connect whoever comes with the target."""
+        self._loop, self._listener, self._target = loop, listener, target
+        self._number = listener.fileno()
+        self._served = 0
+        loop.watch(self._number, READ, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            descriptor, _address = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - the C module's
+        except OSError:
+            return
+        client = _socket.socket(fileno=descriptor)
+        family = _socket.AF_INET6 if ":" in self._target[0] else _socket.AF_INET
+        server = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        client.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
+        code = server.connect_ex(self._target)
+        if code not in {0, errno.EINPROGRESS}:
+            client.close()
+            server.close()
+            return
+        self._served += 1
+        if self._served >= _CONNECTIONS:
+            self._loop.forget(self._number)
+        there, back = _Stream(client, server), _Stream(server, client)
+        _Conversation(self._loop, there, back, self._ended)
+
+    def _ended(self) -> None:
+        self._served -= 1
+        if self._listener.fileno() >= 0:
+            self._loop.watch(self._number, READ, self._accept)
+
+
+class _Stream:
+    """One direction: bytes that were read from one socket and not yet written to the other."""
+
+    def __init__(self, source: _socket.socket, sink: _socket.socket) -> None:
+        self.source, self.sink = source, sink
+        self.held = bytearray()
+        self.read_all = self.done = False
+
+    def take(self) -> None:
+        """Read what is there."""
+        if self.read_all or len(self.held) >= _HELD:
+            return
+        try:
+            data = self.source.recv(_PIECE)
+        except BlockingIOError:
+            return
+        if data:
+            self.held += data
+        else:
+            self.read_all = True
+
+    def give(self) -> None:
+        """Write what there is room for; after the last byte say so."""
+        if self.held:
+            try:
+                del self.held[: self.sink.send(self.held)]
+            except BlockingIOError:
+                return
+        if self.read_all and not self.held and not self.done:
+            self.done = True
+            self.sink.shutdown(_socket.SHUT_WR)
+
+
+class _Conversation:
+    """Both directions of a connection, until both have ended or one breaks."""
+
+    def __init__(self, loop: Loop, there: _Stream, back: _Stream, ended: object) -> None:
+        self._loop, self._streams, self._tell = loop, (there, back), ended
+        self._numbers = (there.source.fileno(), back.source.fileno())
+        self._connected = False
+        loop.watch(self._numbers[1], WRITE, self._work)
+
+    def _work(self, _events: int) -> None:
+        there, back = self._streams
+        try:
+            if not self._connected:
+                code = back.source.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+                if code:
+                    raise OSError(code, "connect")
+                self._connected = True
+            for stream in self._streams:
+                stream.take()
+                stream.give()
+        except OSError:
+            self._end()
+            return
+        if there.done and back.done:
+            self._end()
+            return
+        for stream, other, number in ((there, back, self._numbers[0]), (back, there, self._numbers[1])):
+            wanted = READ * (not stream.read_all and len(stream.held) < _HELD) | WRITE * bool(other.held)
+            self._loop.watch(number, wanted, self._work)
+
+    def _end(self) -> None:
+        for number in self._numbers:
+            self._loop.forget(number)
+        for stream in self._streams:
+            stream.source.close()
+        self._tell()  # type: ignore[operator]
