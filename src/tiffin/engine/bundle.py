@@ -56,13 +56,7 @@ def start_request(
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
     spec = _spec(
-        engine,
-        record,
-        runtime=runtime,
-        rootfs=mount.target,
-        size=size,
-        lenient=lenient,
-        shared=shared,
+        engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient, shared=shared
     )
     if host.device_requests:
         from tiffin.runtime import cdi  # few ask for devices by name

@@ -360,7 +360,7 @@ class Container:
                 self._loop,
                 self._request,
                 probe=self._execs.probe,
-                kill=lambda number: _try(self._main.kill, number),
+                kill=lambda number: kernel.attempt(self._main.kill, number),
                 changed=self._health_is,
             )
         self._care.health.begin()
@@ -406,9 +406,9 @@ class Container:
         self._listener.close()
         self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
         # What a runtime had made that was killed, it does not know itself.
-        _try(atomic.delete_tree, f"{oci.root_of(request.runtime)}/{request.container_id}")
+        kernel.attempt(atomic.delete_tree, f"{oci.root_of(request.runtime)}/{request.container_id}")
         if request.cgroup:
-            _try(cgroup.remove, request.cgroup)
+            kernel.attempt(cgroup.remove, request.cgroup)
         self._main.drain()
         if self._main.log:
             self._main.log.close()

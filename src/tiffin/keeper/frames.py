@@ -30,8 +30,9 @@ Client to keeper:
     K  kill          a signal's number, 1 byte. Answered by D or N.
     V  verb          b"pause", b"resume", b"stay" (not to be started again, whatever the policy says) or
                      b"policy NAME LIMIT" (the restart policy from now on) or b"update JSON" (OCI
-                     `linux.resources`) or b"execs" (D brings a JSON list of their ids) or b"network JSON" (see
-                     keeper.network). Answered by D or N; a keeper that is older than a verb says N and closes.
+                     `linux.resources`) or b"execs" (D brings a JSON list of their ids) or
+                     b"network JSON" (see keeper.network). Answered by D or N; a keeper that is older than a
+                     verb says N and closes.
     Y  acknowledge   on the channel, after X or F: "what an auto-remove leaves in the store, I clean up". The
                      keeper removes the folders that it was told to. No answer.
 
