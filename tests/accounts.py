@@ -60,6 +60,16 @@ class User:
         argv = self.argv(*words, **variables)
         return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=timeout)
 
+    def elsewhere(self, mounts: dict[str, str], *words: str, **variables: str) -> str:
+        """Run a tiffin command where other files stand in the host's places; return all that it says.
+
+        `mounts` has what `mount` is told for each place: a path to bind, or options and a type.
+        """
+        script = "".join(f"mount {how} {place} && " for place, how in mounts.items()) + 'exec "$@"'
+        argv = ["unshare", "-m", "sh", "-c", script, "sh", *self.argv(*self.command(*words), **variables)]
+        done = subprocess.run(argv, capture_output=True, check=False, timeout=120)
+        return (done.stdout + done.stderr).decode()
+
     def python(self, program: str) -> str:
         """Run a Python program that uses the library; return what it printed."""
         done = self.run(sys.executable, "-c", program)

@@ -86,6 +86,7 @@ _PROFILE = "runtime/tiffin.apparmor"
 _ALL_IDS = 0xFFFFFFFF
 _SYS_ADMIN = 21
 _NEW_USER_AND_NONSENSE = 0x10000001
+_SUBUID, _SUBGID = "/etc/subuid", "/etc/subgid"
 _CGROUPS = "/sys/fs/cgroup"
 
 
@@ -147,15 +148,10 @@ def _users(get: Get) -> Privilege:
     if reason:
         return single.replace(why=reason[0], remedy=reason[1])
     name = user_name(uid)
-    uids, gids = subordinate("/etc/subuid", name, uid), subordinate("/etc/subgid", name, uid)
+    uids, gids = subordinate(_SUBUID, name, uid), subordinate(_SUBGID, name, uid, own=gid)
     if not uids or not gids:
-        file = "/etc/subgid" if uids else "/etc/subuid"
-        start = max(_end("/etc/subuid"), _end("/etc/subgid"))
-        ids = f"{start}-{start + 65535}"
-        return single.replace(
-            why=f"{file} gives {name} no range of ids",
-            remedy=f"sudo usermod --add-subuids {ids} --add-subgids {ids} {name}",
-        )
+        reason = _no_range(_SUBGID if uids else _SUBUID, name, uid)
+        return single.replace(why=reason[0], remedy=reason[1])
     return _USER.replace(
         rung="subids",
         uid_map=((0, uid, 1), *uids),
@@ -268,34 +264,54 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def _end(path: str) -> int:
-    """Return the first id behind all ranges of a file."""
+def _no_range(file: str, name: str, uid: int) -> tuple[str, str]:
+    """Return why a file gives a user no subordinate ids, and what changes that."""
+    wrong = [text for text in _lines(file) if text.partition(":")[0] in {name, str(uid)}]
+    if wrong:
+        return f"{file} has no good line for {name}: {wrong[0]!r}", f"correct it: {name}:FIRST:COUNT"
+    start = max(_end(_SUBUID), _end(_SUBGID))
+    ids = f"{start}-{start + 65535}"
+    remedy = f"sudo usermod --add-subuids {ids} --add-subgids {ids} {name}"
+    if start + 65536 > _ALL_IDS:
+        remedy = f"all ids are given away: take a range from somebody in {_SUBUID} and {_SUBGID}"
+    return f"{file} gives {name} no range of ids", remedy
+
+
+def _lines(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            rows = [line.strip().split(":")[1:] for line in stream]
+            return [line.strip() for line in stream]
     except OSError:
-        return 100_000
+        return []
+
+
+def _end(path: str) -> int:
+    """Return the first id behind all ranges of a file."""
+    rows = [line.split(":")[1:] for line in _lines(path)]
     return max([100_000, *(sum(map(int, r)) for r in rows if len(r) == 2 and all(w.isdigit() for w in r))])
 
 
-def subordinate(path: str, name: str, uid: int) -> Map:
-    """Return the map of the ranges that a file gives a user, from 1 on; lines that are wrong give none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            lines = stream.read().splitlines()
-    except OSError:
-        return ()
+def subordinate(path: str, name: str, uid: int, own: int = -1) -> Map:
+    """Return the map of the ranges that a file gives a user, from 1 on; lines that are wrong give none.
+
+    Neither does a range that overlaps another, or holds the user's `own` id: the kernel takes no such map.
+    """
+    taken = [(uid if own < 0 else own, 1)]
     found: list[tuple[int, int, int]] = []
     inside = 1
-    for line in lines:
-        owner, _, numbers = line.strip().partition(":")
+    for line in _lines(path):
+        owner, _, numbers = line.partition(":")
         start, _, count = numbers.partition(":")
         if owner not in {name, str(uid)} or not (start.isdigit() and count.isdigit()):
             continue
         if int(start) < 1 or int(count) < 1 or int(start) + int(count) > _ALL_IDS:
             continue
-        found.append((inside, int(start), int(count)))
-        inside += int(count)
+        first, size = int(start), int(count)
+        if any(first < other + length and other < first + size for other, length in taken):
+            continue
+        taken.append((first, size))
+        found.append((inside, first, size))
+        inside += size
     return tuple(found)
 
 

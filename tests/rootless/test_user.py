@@ -233,19 +233,27 @@ def test_owners_outlive_a_file_that_is_replaced(single: User) -> None:
     single.tiffin("rmi", "replaced:1")
 
 
-def test_a_container_without_its_keeper_is_ended_and_removed(many: User) -> None:
-    """When the keeper was killed, `rm -f` ends the process, whoever it belongs to inside."""
-    name = many.tiffin("run", "-d", "-u", "web", "base:1", "sleep", "1000").strip()
-    pid = int(many.tiffin("inspect", "-f", "{{.State.Pid}}", name))
+def _lose_keeper(user: User, name: str) -> int:
+    """Kill a container's keeper; return a handle of the process that it leaves."""
+    pid = int(user.tiffin("inspect", "-f", "{{.State.Pid}}", name))
     with open(f"/proc/{pid}/stat", "rb") as stream:
         keeper = int(stream.read().rpartition(b")")[2].split()[1])
-    handles = [os.pidfd_open(keeper), os.pidfd_open(pid)]
+    process, handle = os.pidfd_open(pid), os.pidfd_open(keeper)
     os.kill(keeper, signal.SIGKILL)
-    select.select(handles[:1], [], [], 10)
-    assert many.tiffin("rm", "-f", name) == f"{name}\n"
-    assert select.select(handles[1:], [], [], 10)[0]
-    for handle in handles:
-        os.close(handle)
+    select.select([handle], [], [], 10)
+    os.close(handle)
+    return process
+
+
+def test_containers_without_their_keepers_are_ended_and_removed(many: User) -> None:
+    """When keepers were killed, one `rm -f` ends all processes, whoever they belong to inside."""
+    names = [many.tiffin("run", "-d", "-u", "web", "base:1", "sleep", "1000").strip() for _ in range(3)]
+    processes = [_lose_keeper(many, name) for name in names[1:]]
+    assert many.tiffin("rm", "-f", *names).split() == names
+    for process in processes:
+        assert select.select([process], [], [], 10)[0]
+        os.close(process)
+    assert many.processes() == []
 
 
 def test_reset_takes_what_the_user_cannot(many: User) -> None:

@@ -275,7 +275,6 @@ class Containers:
 
         Returns the id. Raises Conflict if it runs and `force` is not given.
         """
-        self._settle(name)
         if self._engine.outside():
             return self._engine.inside("containers.remove", name, force=force, volumes=volumes)  # type: ignore[no-any-return]
         from tiffin.engine.remove import remove
@@ -290,17 +289,6 @@ class Containers:
 
         plan = Removal(self._engine)
         return plan.each(names, lambda name: plan.container(name, force=force, volumes=volumes))
-
-    def _settle(self, name: str) -> None:
-        """End what a killed keeper has left, from outside: inside, we could not kill another's processes."""
-        if not self._engine.settings.privilege.uid_map:
-            return
-        from tiffin.engine import lost
-
-        container_id = self.get(name).id
-        if container_id in self._store.containers.living():
-            with self._store.containers.lock(container_id):
-                lost.settle(self._engine, container_id)
 
     def plan_prune(self, *, filters: Filters = EMPTY) -> Plan:
         """Return what a prune would remove: the containers that do not run."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import sys
 import tempfile
 
 import tiffin
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tiffin.settings import Privilege, Settings
 
+_FIRST_USER = 1000
 RUNGS = {
     "root": "root: everything",
     "subids": "an ordinary user with subordinate ids: images keep their owners",
@@ -143,13 +146,32 @@ def _apparmor(privilege: Privilege) -> Iterator[Check]:
 
 
 def _installation(privilege: Privilege) -> Iterator[Check]:
-    """Warn of a root that runs code which others can change."""
-    folder = os.path.dirname(os.path.abspath(tiffin.__file__))
-    info = os.stat(folder)
-    if privilege.rung == "root" and (info.st_uid or info.st_mode & 0o022):
-        yield Check(
-            name="installation",
-            good=False,
-            text=f"root runs code that others can change: {folder}",
-            remedy="install tiffin for root by itself",
-        )
+    """Warn of a root (`sudo tiffin`) that runs code that others can change: ours, Python's, any import."""
+    if privilege.rung != "root":
+        return
+    places = [os.path.dirname(os.path.abspath(tiffin.__file__)), sys.argv[0], sys.executable, *sys.path]
+    for place in filter(os.path.isabs, places):
+        if not os.path.lexists(place):
+            continue
+        open_to = _changeable(os.path.realpath(place)) or _changeable(os.path.abspath(place))
+        if open_to:
+            yield Check(
+                name="installation",
+                good=False,
+                text=f"root runs code that others can change: {open_to}",
+                remedy="install tiffin for root by itself: sudo python3 -m venv /opt/tiffin, and pip there",
+            )
+            return
+
+
+def _changeable(path: str) -> str:
+    """Return the path, or the folder above it, that an ordinary user can change; "" for none."""
+    while True:
+        info = os.lstat(path)
+        by_all = info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX
+        by_group = info.st_mode & stat.S_IWGRP and info.st_gid >= _FIRST_USER  # below are the system's
+        if info.st_uid or (not stat.S_ISLNK(info.st_mode) and (by_all or by_group)):
+            return path
+        if path == "/":
+            return ""
+        path = os.path.dirname(path)

@@ -108,6 +108,9 @@ class Engine:
         allowed = self.settings.privilege
         if allowed.inside or self._entered or allowed.rung in {"root", "none"}:
             return False
+        from tiffin.engine import lost
+
+        lost.settle_all(self)  # inside, processes of containers cannot be killed any more
         if self._alone:
             from tiffin.keeper import userns
 

@@ -25,7 +25,9 @@ def list_containers(
         seen.add(container_id)
         state = store.containers.state(container_id, living=container_id in living)
         if container_id in living and not state.running:
-            _settle(engine, container_id)
+            from tiffin.engine import lost  # hardly ever
+
+            lost.settle_idle(engine, container_id)
         if state.error == KEEPER_LOST and record["host"].get("AutoRemove"):
             engine.containers.cleanup(container_id)  # nobody else is left to do it
             continue
@@ -47,18 +49,6 @@ def list_containers(
     if size:
         views = [_with_size(engine, view) for view in views]
     return views
-
-
-def _settle(engine: Engine, container_id: str) -> None:
-    """End what a killed keeper left behind, unless somebody else is at it."""
-    from tiffin.engine import lost
-    from tiffin.errors import Conflict
-
-    try:
-        with engine.store.containers.lock(container_id, blocking=False):
-            lost.settle(engine, container_id)
-    except Conflict:
-        return
 
 
 def _forget(engine: Engine, container_id: str) -> None:

@@ -37,6 +37,22 @@ def await_end(engine: Engine, container_id: str) -> None:
             settle(engine, container_id, alone=True)
 
 
+def settle_all(engine: Engine) -> None:
+    """Finish every container whose keeper is lost and whom nobody else is busy with."""
+    for container_id in engine.store.containers.living():
+        if not engine.store.containers.state(container_id).running:
+            settle_idle(engine, container_id)
+
+
+def settle_idle(engine: Engine, container_id: str) -> None:
+    """Finish a container whose keeper is lost, unless somebody else is busy with it."""
+    try:
+        with engine.store.containers.lock(container_id, blocking=False):
+            settle(engine, container_id)
+    except Conflict:
+        return
+
+
 def settle(engine: Engine, container_id: str, *, alone: bool = False) -> bool:
     """Finish a container whose keeper is lost, under the container's lock; tell whether that was to do.
 

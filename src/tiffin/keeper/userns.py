@@ -6,6 +6,7 @@ keeper and each command that needs ids makes its own (1 ms on the path of a run,
 
 from __future__ import annotations
 
+import errno
 import os
 
 from tiffin.errors import Unsupported
@@ -51,6 +52,12 @@ def _unshare() -> None:
     except PermissionError as error:
         message = "this host refuses user namespaces to ordinary users"
         raise Unsupported(message, hint=_ADVICE) from error
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EUSERS}:
+            raise
+        message = "this user has as many user namespaces as the host allows"
+        hint = "end what has them, or: sudo sysctl -w user.max_user_namespaces=10000"
+        raise Unsupported(message, hint=hint) from error
 
 
 def _write(name: str, text: str) -> None:

@@ -67,7 +67,10 @@ class Store:
             self.close()
             said = f"here it would be {allowed.mark!r}" + (f", because {allowed.why}" if allowed.why else "")
             message = f"{self.layout.root} was made with other privileges (its rung is {made!r}; {said})"
-            raise Unsupported(message, hint="use a root folder of its own for each: --root or TIFFIN_ROOT")
+            hint = "use a root folder of its own for each: --root or TIFFIN_ROOT"
+            if allowed.rung in {"single", "none"} and made.startswith("subids"):
+                hint = f"to be what it was made with again: {allowed.remedy}; or {hint}"
+            raise Unsupported(message, hint=hint)
         if allowed.rung != "root":
             self._check_run()
 
@@ -116,11 +119,18 @@ class Store:
         try:
             info = posix.lstat(run)
         except FileNotFoundError:
-            os.makedirs(run, 0o700, exist_ok=True)
+            self._make_run(run)
             info = posix.lstat(run)
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != posix.geteuid() or info.st_mode & 0o022:
             message = f"{run} is not a folder of yours alone"
             raise Forbidden(message, hint="set XDG_RUNTIME_DIR or TIFFIN_RUN to one that is")
+
+    def _make_run(self, run: str) -> None:
+        try:
+            os.makedirs(run, 0o700, exist_ok=True)
+        except OSError as error:
+            message = f"cannot make the run folder {run}: {(error.strerror or '').lower()}"
+            raise Forbidden(message, hint="set XDG_RUNTIME_DIR or TIFFIN_RUN to a folder of yours") from error
 
     def _make(self) -> None:
         """Make the folders below the root."""
