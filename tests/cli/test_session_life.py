@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -251,5 +252,33 @@ def test_logs_are_bounded_labelled_or_none(tiffin: Tiffin) -> None:
         assert json.loads(stream.readline())["attrs"] == {"a": "b", "tag": "noted"}
     tiffin("rm", "noted")
     tiffin("run", "--name", "mute", "--log-driver", "none", "box:1", "echo", "x")
-    assert tiffin("logs", "mute") == ""
+    assert "configured logging driver does not support reading" in tiffin.wrong("logs", "mute")
     tiffin("rm", "mute")
+
+
+def test_full_logs_are_compressed_and_read_back(tiffin: Tiffin) -> None:
+    """The local driver keeps few compressed files, json-file if it is told to; logs reads them in order."""
+    script = "i=0; while [ $i -lt 4000 ]; do echo line$i; i=$((i+1)); done"
+    for name, driver, more in (("near", "local", "max-file=9"), ("packed", "json-file", "compress=true")):
+        tiffin(
+            *("run", "--name", name, "--log-driver", driver, "--log-opt", "max-size=40k", "--log-opt", more),
+            *("--log-opt", "max-file=9", "box:1", "sh", "-c", script),
+        )
+        folder = os.path.dirname(json.loads(tiffin("inspect", name))[0]["HostsPath"])
+        assert [n for n in os.listdir(folder) if n.endswith(".gz")], driver
+        lines = tiffin("logs", name).splitlines()
+        assert lines == [f"line{n}" for n in range(4000)]
+        assert tiffin("logs", "--tail", "2500", name).splitlines() == lines[-2500:]
+        tiffin("rm", name)
+    wrong = ("run", "--log-opt", "compress=true", "--log-opt", "max-file=1", "box:1", "true")
+    assert "compress cannot be true when max-file is less than 2" in tiffin.wrong(*wrong, code=125)
+    for option, why in (
+        ("max-file=0", "max-file cannot be less than 1"),
+        ("max-size=big", "invalid value for max-size"),
+        ("colour=red", "unknown log opt 'colour' for json-file log driver"),
+        ("mode=odd", "logging mode not supported: odd"),
+        ("compress=maybe", 'parsing "maybe": invalid syntax'),
+        ("env-regex=(", "error parsing regexp"),
+        ("tag={{.Odd}}", "invalid tag template"),
+    ):
+        assert why in tiffin.wrong("run", "--log-opt", option, "box:1", "true", code=125)

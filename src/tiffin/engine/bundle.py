@@ -22,16 +22,13 @@ if TYPE_CHECKING:
     from tiffin.runtime.specgen import Shared
     from tiffin.runtime.user import User
     from tiffin.settings import Privilege
-    from tiffin.spec.container import LogConfig
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
 
 _APPARMOR = "/sys/kernel/security/apparmor"
-_LOG_FILES = 3
-_LOG_SIZE = 100 << 20
+LOG_FILES = 3
+LOG_SIZE = 100 << 20
 """Logs are bounded unless told otherwise: three files of 100 MB."""
-_LOG_OPTIONS = {"json-file": {"max-size", "max-file", "labels", "env", "tag"}, "none": set[str]()}
-_SUFFIXES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def start_request(
@@ -63,7 +60,6 @@ def start_request(
 
         cdi.apply(spec, cdi.edits(host.device_requests))
     bundle.write_config(folder, spec)
-    log_path, log_size, log_files = _log(store, record)
     return StartRequest(
         container_id=record.id,
         bundle=folder,
@@ -85,10 +81,7 @@ def start_request(
         cleanup=_cleanup(engine, record) if host.auto_remove else (),
         discard=(folder,) if host.auto_remove else (),
         network=_plan(engine, record),
-        log_path=log_path,
-        log_max_size=log_size,
-        log_max_file=log_files,
-        log_attributes=_log_attributes(record),
+        **_log(store, record),
     )
 
 
@@ -267,74 +260,16 @@ def mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen
     return found
 
 
-def _log(store: Store, record: ContainerRecord) -> tuple[str, int, int]:
-    """Return the log's path ("" for none), the size of one file, and how many there may be."""
+def _log(store: Store, record: ContainerRecord) -> dict[str, Any]:
+    """Return the members of a StartRequest that say where output is kept, and how much of it."""
     settings = record.host.log_config
-    if settings.type == "none":
-        return "", 0, 1
-    files = int(settings.config.get("max-file", _LOG_FILES))
-    return container_log(store.layout, record.id), _size(settings.config.get("max-size", "")), files
+    found: dict[str, Any] = {"log_max_size": LOG_SIZE, "log_max_file": LOG_FILES}
+    if settings.type != "json-file" or settings.config:
+        from tiffin.engine import logging_options  # few containers have any
 
-
-def _log_attributes(record: ContainerRecord) -> tuple[tuple[str, str], ...]:
-    """Return what `labels`, `env` and `tag` of --log-opt add to each entry."""
-    options = record.host.log_config.config
-    env = dict(word.partition("=")[::2] for word in record.config.env)
-    found = {}
-    for key, source in (("labels", record.config.labels), ("env", env)):
-        for name in filter(None, options.get(key, "").split(",")):
-            if name in source:
-                found[name] = source[name]
-    if options.get("tag"):
-        found["tag"] = _tag(options["tag"], record)
-    return tuple(sorted(found.items()))
-
-
-def _tag(text: str, record: ContainerRecord) -> str:
-    fields = {
-        "ID": record.id[:12],
-        "FullID": record.id,
-        "Name": record.name,
-        "ImageID": record.image_id.partition(":")[2][:12],
-        "ImageFullID": record.image_id,
-        "ImageName": record.config.image,
-    }
-    for name, value in fields.items():
-        text = text.replace("{{." + name + "}}", value)
-    return text
-
-
-def check_log(settings: LogConfig) -> None:
-    """Raise InvalidArgument for a log driver or an option that is none, in docker's words."""
-    if settings.type not in _LOG_OPTIONS:
-        message = f"logger: no log driver named '{settings.type}' is registered"
-        raise InvalidArgument(message, hint="json-file and none are built")
-    for key, value in settings.config.items():
-        if key not in _LOG_OPTIONS[settings.type]:
-            raise InvalidArgument(f"unknown log opt '{key}' for {settings.type} log driver")
-        if key == "max-file" and not (value.isascii() and value.isdigit() and int(value)):
-            raise InvalidArgument(f"max-file cannot be less than 1: {value}")
-        if key == "max-size":
-            _size(value)
-        left = value
-        for name in ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName"):
-            left = left.replace("{{." + name + "}}", "")
-        if key == "tag" and "{{" in left:
-            raise InvalidArgument(f"invalid tag template: {value}", hint="for example {{.Name}}/{{.ID}}")
-
-
-def _size(text: str) -> int:
-    """Read docker's sizes (`10m`, `100k`; -1 is unlimited, which is 0 here)."""
-    if not text:
-        return _LOG_SIZE
-    if text == "-1":
-        return 0
-    number = text.rstrip("bkmgBKMG")
-    suffix = text[len(number) :].lower()
-    if not number.isdigit() or suffix not in _SUFFIXES:
-        message = f"invalid value for max-size: {text!r}"
-        raise InvalidArgument(message, hint="for example 10m; -1 lifts the bound")
-    return int(number) * _SUFFIXES[suffix]
+        found = logging_options.settings(record)
+    path = "" if settings.type == "none" else container_log(store.layout, record.id)
+    return {"log_path": path, **found}
 
 
 def _cleanup(engine: Engine, record: ContainerRecord) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from tiffin.engine import mounts
-from tiffin.engine.bundle import check_log
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
@@ -204,7 +203,10 @@ def check_host(host: HostConfig, privilege: Privilege, config: ContainerConfig) 
     if privilege.rung != "root":
         _check_privilege(host, privilege)
     check_restart(host.restart_policy)
-    check_log(host.log_config)
+    if host.log_config.type != "json-file" or host.log_config.config:
+        from tiffin.engine import logging_options
+
+        logging_options.check(host.log_config)
     for name in host.sysctls:
         _check_sysctl(name, host)
     limits.rlimits(host.ulimits)

@@ -16,6 +16,7 @@ from tiffin.spec.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
@@ -43,6 +44,8 @@ def read(
     stderr: bool,
 ) -> Iterator[LogEntry]:
     """Yield entries; raises InvalidArgument for times that cannot be read."""
+    if record.host.log_config.type == "none":
+        raise Conflict("configured logging driver does not support reading")
     now = time.time_ns()
     first = moment(since, now) if since else 0
     last = moment(until, now) if until else None
@@ -80,7 +83,7 @@ def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int) ->
     rest = b""
     for index, name in enumerate(files):
         newest = index == len(files) - 1
-        with open(name, "rb") as stream:
+        with _open(name) as stream:
             stream.seek(start)
             start = 0
             while chunk := stream.read(_CHUNK):
@@ -107,10 +110,27 @@ def _rotated(path: str) -> list[str]:
     """Return the log's files, oldest first (`X.2`, `X.1`, `X`)."""
     files = [path] if os.path.exists(path) else []
     number = 1
-    while os.path.exists(f"{path}.{number}"):
-        files.insert(0, f"{path}.{number}")
+    while found := [f"{path}.{number}{s}" for s in ("", ".gz") if os.path.exists(f"{path}.{number}{s}")]:
+        files.insert(0, found[0])  # both are there while one is being compressed
         number += 1
     return files
+
+
+def _open(name: str) -> BinaryIO:
+    """Open a file of a log; what is compressed is unpacked into a file without a name, to be read anyhow."""
+    try:
+        if not name.endswith(".gz"):
+            return open(name, "rb")
+    except FileNotFoundError:
+        name += ".gz"  # it has just been compressed
+    import gzip
+    import shutil
+    import tempfile
+
+    unpacked = tempfile.TemporaryFile(dir=os.path.dirname(name))  # noqa: SIM115 - the caller closes it
+    with gzip.open(name) as packed:
+        shutil.copyfileobj(packed, unpacked, _CHUNK)
+    return unpacked
 
 
 def _tail_position(files: list[str], tail: int) -> tuple[list[str], int]:
@@ -125,7 +145,7 @@ def _tail_position(files: list[str], tail: int) -> tuple[list[str], int]:
 
 def _last_lines(name: str, count: int) -> tuple[int, int]:
     """Return the offset of the last `count` lines of a file and how many of them it lacks."""
-    with open(name, "rb") as stream:
+    with _open(name) as stream:
         end = position = stream.seek(0, os.SEEK_END)
         if count == 0:
             return end, 0

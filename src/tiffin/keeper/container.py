@@ -121,6 +121,7 @@ class Container:
                     request.log_path,
                     max_size=request.log_max_size,
                     max_file=request.log_max_file,
+                    compress=request.log_compress,
                     attributes=request.log_attributes,
                 )
             self._facts.prepare()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 ENTRY_LIMIT = 16384
 """Bytes of output in one entry."""
 
+_CHUNK = 1 << 18
+_FREE = 3
+"""The first descriptor that is no standard stream."""
+
 _quote = _json.encode_basestring
 
 
@@ -27,9 +31,17 @@ class JsonLog:
     """An open log file; `max_size` in bytes (0: endless), `max_file` files in all."""
 
     def __init__(
-        self, path: str, *, max_size: int = 0, max_file: int = 1, attributes: Sequence[tuple[str, str]] = ()
+        self,
+        path: str,
+        *,
+        max_size: int = 0,
+        max_file: int = 1,
+        compress: bool = False,
+        attributes: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Open the file, going on where an earlier run stopped."""
+        """Open the file, going on where an earlier run stopped; `compress` gzips those that are full."""
+        self._compress = compress
+        self._packing = -1
         self._path = path
         self._max_size = max_size
         self._max_file = max(1, max_file)
@@ -96,19 +108,56 @@ class JsonLog:
                 os.ftruncate(self._descriptor, 0)
                 self._size = 0
                 return
+            self._await_packing()
             for number in range(self._max_file - 2, 0, -1):
-                if os.path.lexists(f"{self._path}.{number}"):
-                    atomic.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+                for suffix in ("", ".gz"):
+                    if os.path.lexists(f"{self._path}.{number}{suffix}"):
+                        atomic.replace(f"{self._path}.{number}{suffix}", f"{self._path}.{number + 1}{suffix}")
             atomic.replace(self._path, f"{self._path}.1")
             os.close(self._descriptor)
             self._open()
+            if self._compress:
+                self._pack(f"{self._path}.1")
         except OSError:
             self._size = 0
+
+    def _pack(self, path: str) -> None:
+        """Have a fork compress a full file beside us; its pipe closes when it is done."""
+        self._packing, end = os.pipe2(os.O_CLOEXEC)
+        if os.fork():
+            os.close(end)
+            return
+        try:
+            os.closerange(_FREE, end)  # locks and connections, whose end would be ours
+            os.closerange(end + 1, 1 << 16)
+            pack(path)
+        finally:
+            os._exit(0)
+
+    def _await_packing(self) -> None:
+        """Wait for that one: the files are about to get other names."""
+        if self._packing >= 0:
+            os.read(self._packing, 1)
+            os.close(self._packing)
+            self._packing = -1
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, 0o640)
         self._size = os.fstat(self._descriptor).st_size
+
+
+def pack(path: str) -> None:
+    """Replace a file by its compressed form, with `.gz` behind its name."""
+    import zlib
+
+    packer = zlib.compressobj(1, wbits=31)
+    with open(path, "rb") as source, open(f"{path}.gz.tmp", "wb") as out:
+        while chunk := source.read(_CHUNK):
+            out.write(packer.compress(chunk))
+        out.write(packer.flush())
+    atomic.replace(f"{path}.gz.tmp", f"{path}.gz")
+    os.unlink(path)
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:

@@ -40,6 +40,7 @@ class StartRequest(Value):
     log_path: str = ""  # "" logs nothing
     log_max_size: int = 0  # bytes; 0 never rotates
     log_max_file: int = 1
+    log_compress: bool = False
     log_attributes: tuple[tuple[str, str], ...] = ()
     cgroup: str = ""  # the config's cgroupsPath, "" where there is none
     scoped: bool = False  # found out by the keeper: it lives in a scope of systemd's, who may tell it to end
