@@ -176,6 +176,53 @@ def test_two_clients_see_the_same(box: Box) -> None:
             assert (collect(first)[2], collect(second)[2]) == (137, 137)
 
 
+def chatter(size: int) -> tuple[str, str, str]:
+    """Return a program that waits for a line, then prints so many bytes."""
+    return ("sh", "-c", f"read x; yes | head -c {size}; read y")
+
+
+def test_readers_that_stop_stop_nobody_else(crun_box: Box) -> None:
+    """Neither the starter nor an observer that reads nothing stops the process or the others; all is kept."""
+    size = 30_000_000
+    config = ContainerConfig(open_stdin=True)
+    with crun_box.start(*chatter(size), config=config, log_path="") as starter:
+        expect(starter, frames.STARTED)
+        with crun_box.connect() as idle, crun_box.connect() as reader:
+            idle.attach(stdin=False, stdout=True, stderr=True)
+            reader.attach(stdin=True, stdout=True, stderr=True)
+            reader.send_stdin(b"go\n")
+            seen = 0
+            while seen < size:  # it could not get this far if it were held back
+                frame = reader.recv()
+                assert frame is not None
+                seen += len(frame.data) if frame.kind == frames.OUTPUT else 0
+            reader.send_stdin(b"end\n")
+            assert collect(reader)[2] == 0
+            for late in (starter, idle):
+                output, _, code = collect(late)
+                assert (len(output), code) == (size, 0)
+
+
+def test_an_observer_too_far_behind_is_cut_off(crun_box: Box) -> None:
+    """Beyond 64 MiB it gets what was kept and a word about the rest; the others get everything."""
+    size = 100_000_000
+    config = ContainerConfig(open_stdin=True)
+    with crun_box.start(*chatter(size), config=config, log_path="", attach=0) as starter:
+        expect(starter, frames.STARTED)
+        with crun_box.connect() as idle, crun_box.connect() as reader:
+            idle.attach(stdin=False, stdout=True, stderr=True)
+            reader.attach(stdin=True, stdout=True, stderr=True)
+            reader.send_stdin(b"go\nend\n")
+            output, _, code = collect(reader)
+            assert (len(output), code) == (size, 0)
+            kept, last = 0, ""
+            while frame := idle.recv():
+                kept += len(frame.data) if frame.kind == frames.OUTPUT else 0
+                last = frame.text if frame.kind == frames.NOT_DONE else last
+            assert 60 << 20 < kept < size
+            assert "fell more than 64 MiB behind" in last
+
+
 def test_wait_tells_the_exit_only(box: Box) -> None:
     """`wait` hears of the end and of nothing else."""
     with box.start(

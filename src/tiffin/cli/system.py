@@ -23,6 +23,7 @@ _INFO = (
     ("Server Version", "ServerVersion"),
     ("Storage Driver", "Driver"),
     ("Logging Driver", "LoggingDriver"),
+    ("Logging Bounds", "LoggingBounds"),
     ("Cgroup Version", "CgroupVersion"),
     ("Default Runtime", "DefaultRuntime"),
     ("Runtime Version", "RuntimeVersion"),

@@ -80,6 +80,7 @@ class System:
             "Images": len(self._store.images.list()),
             "Driver": settings.driver,
             "LoggingDriver": "json-file",
+            "LoggingBounds": "100MB x 3 (--log-opt max-size=-1 lifts it)",
             "CgroupVersion": _cgroup_version(),
             "DefaultRuntime": runtime,
             "RuntimeVersion": runtime_version,

@@ -174,7 +174,7 @@ class Container:
             self._networks.fold()
 
     def _peer(self, sock: _socket.socket) -> Peer:
-        peer = Peer(self._loop, sock, self._serve, self._gone)
+        peer = Peer(self._loop, sock, self._serve, self._gone, folder=self._request.bundle)
         self._peers.append(peer)
         return peer
 
@@ -497,6 +497,7 @@ class Container:
         if self._ended or peer.process or self._state.status == "restarting":
             peer.refuse("already attached" if peer.process else "the container is not running")
             return
+        peer.started = False
         self._main.attach(peer, data[0])
         peer.waits = True
         peer.send(frames.DONE)

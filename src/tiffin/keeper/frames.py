@@ -48,8 +48,9 @@ Keeper to client:
     N  not done      a sentence saying why.
 
 A client that breaks a rule (a foreign version, an unknown kind, a short payload, input beyond its quota)
-gets N and the connection is closed; the container does not notice. A client that stops reading stops
-the output of the process that it is attached to (nothing is dropped, and nothing is hoarded).
+gets N and the connection is closed; the container does not notice. A client that stops reading
+stops nothing: 64 MiB are kept for it. Beyond that the one who started the process holds its output back, as
+the reader of a pipe does; another gets N behind what was kept, and is cut off.
 """
 
 from __future__ import annotations

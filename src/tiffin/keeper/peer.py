@@ -1,4 +1,8 @@
-"""One connection to a keeper, seen from the keeper (the protocol is in `frames`)."""
+"""One connection to a keeper, seen from the keeper (the protocol is in `frames`).
+
+A reader that stops reading stops nothing: what it has not taken is kept for it (see `backlog`). Beyond
+that the one who started the process holds it back, as the reader of a pipe does; any other is cut off.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import _socket
 
 from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import frames
+from tiffin.keeper.backlog import LIMIT, Backlog
 from tiffin.keeper.loop import HANGUP, READ, WRITE
 
 TYPE_CHECKING = False
@@ -15,11 +20,12 @@ if TYPE_CHECKING:
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.process import Process
 
+_BEHIND = f"this reader fell more than {LIMIT >> 20} MiB behind and was cut off; `logs` has what followed"
 _NOW = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
 
 
 class Peer:
-    """Sends without waiting: what does not fit is kept, and the process's output stops until it went."""
+    """Sends without waiting: what does not fit is kept until it went."""
 
     def __init__(
         self,
@@ -27,14 +33,24 @@ class Peer:
         sock: _socket.socket,
         serve: Callable[[Peer, frames.Frame], None],
         gone: Callable[[Peer], None],
+        *,
+        folder: str,
     ) -> None:
-        """Watch the socket; `serve` is called with each frame, `gone` once when the connection ends."""
+        """Watch the socket; `serve` is called with each frame, `gone` once when the connection ends.
+
+        `folder` is for what has to be kept.
+        """
         self._loop = loop
         self._socket = sock
         self._serve = serve
         self._gone = gone
-        self._pending: list[bytes] = []
+        self._pending = Backlog(folder)
         self._finishing = False
+        self.started = True
+        """It started the process that it reads of."""
+        self._late: list[bytes] = []  # for want of room: the few frames that were on their way
+        self.stuck = False
+        """There is no more room for what it does not read."""
         self.closed = False
         self.process: Process | None = None
         self.bits = 0  # what it is attached to
@@ -56,11 +72,6 @@ class Peer:
         if self.process:
             self.process.end_input_of(self)
 
-    @property
-    def stuck(self) -> bool:
-        """Whether it has not read what it was sent."""
-        return bool(self._pending)
-
     def send(self, kind: str, data: bytes = b"") -> None:
         """Send a frame, or keep it until there is room."""
         if self.closed or self._finishing:
@@ -76,8 +87,14 @@ class Peer:
                 return
             else:
                 return
-        self._pending.append(packet)
-        self._watch()
+        if self._pending.append(packet):
+            self._watch()
+        elif self.started or kind not in {frames.OUTPUT, frames.ERRORS}:
+            self._late.append(packet)
+            self.stuck = True
+        else:
+            self._late.append(frames.pack(frames.NOT_DONE, _BEHIND.encode()))
+            self._finishing = True
 
     def refuse(self, reason: str) -> None:
         """Say why a request is not done."""
@@ -86,7 +103,7 @@ class Peer:
     def finish(self) -> None:
         """Close when everything has been sent."""
         self._finishing = True
-        if not self._pending:
+        if not self._pending and not self._late:
             self.close()
 
     def close(self) -> None:
@@ -95,6 +112,8 @@ class Peer:
             return
         self.closed = True
         self._pending.clear()
+        self._late.clear()
+        self.stuck = False
         self._loop.forget(self._socket.fileno())
         self._socket.close()
         self._gone(self)
@@ -111,19 +130,23 @@ class Peer:
     def _flush(self) -> None:
         while self._pending:
             try:
-                self._socket.send(self._pending[0], _NOW)
+                self._socket.send(self._pending.first(), _NOW)
             except BlockingIOError:
                 return
             except OSError:
                 self.close()
                 return
-            del self._pending[0]
+            self._pending.drop()
+            while self._late and self._pending.append(self._late[0]):
+                del self._late[0]
+            if self.stuck and not self._late:
+                self.stuck = False
+                if self.process:
+                    self.process.resume()
         if self._finishing:
             self.close()
             return
         self._watch()
-        if self.process:
-            self.process.resume()
 
     def _receive(self) -> None:
         try:
