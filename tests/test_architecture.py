@@ -63,7 +63,7 @@ KEEPER_MAY_IMPORT = {
 KEEPER_STDLIB = {
     "__future__", "_ctypes", "_json", "_posixsubprocess", "_signal", "_socket", "_struct", "_thread", "array",
     "base64", "binascii", "collections.abc", "ctypes", "errno", "fcntl", "marshal", "os", "posix", "select",
-    "struct", "sys", "termios", "time", "typing",
+    "struct", "sys", "termios", "time", "typing", "zlib",
 }  # fmt: skip
 
 MODULE_LINES = 600

@@ -59,12 +59,13 @@ def settle(engine: Engine, container_id: str, *, alone: bool = False) -> bool:
     `alone` says that the keeper's lock is held as well, so that there is no keeper.
     """
     store = engine.store
-    state = store.containers.state(container_id)
-    if state.running or not os.path.isdir(store.layout.live(container_id)):
+    if not os.path.isdir(store.layout.live(container_id)):
         return False
     if alone:
         _finish(engine, container_id)
         return True
+    if store.containers.state(container_id).running:
+        return False
     try:
         with store.containers.keeper_lock(container_id, blocking=False) as lock:
             _finish(engine, container_id)
@@ -79,6 +80,8 @@ def _finish(engine: Engine, container_id: str) -> None:
     live = store.layout.live(container_id)
     facts = _read(f"{live}/state") or {}
     _await_runtime(container_id)
+    if isinstance(facts.get("keeper"), int) and atomic.start_time(facts["keeper"]) == facts["keeper_start"]:
+        _await_end(facts["keeper"])  # it has let go of its lock, but the kernel is not done with it
     if facts.get("boot") in {None, atomic.boot_id()}:
         _kill(facts.get("pid"), facts.get("pid_start"))
         for name, (pid, start) in _NOTES.items():

@@ -21,13 +21,8 @@ def remove(engine: Engine, record: ContainerRecord, *, force: bool, volumes: boo
     check(record, store.containers.state(record.id), force=force)
     _end(engine, record)
     with store.containers.lock(record.id) as lock:
-        if store.containers.state(record.id).running:
-            message = f'cannot remove container "{record.name}": it was started again meanwhile'
-            raise Conflict(message)
         if record.id in store.containers.living():
-            with store.containers.keeper_lock(record.id) as leaving:  # its keeper may still be at it
-                lost.settle(engine, record.id, alone=True)
-                leaving.remove()
+            _settle(engine, record)
         try:
             store.containers.remove(record.id)
         except NotFound:
@@ -49,6 +44,20 @@ def check(record: ContainerRecord, state: ContainerState, *, force: bool) -> Non
             f"{advice} the container before removing or force remove"
         )
         raise Conflict(message)
+
+
+def _settle(engine: Engine, record: ContainerRecord) -> None:
+    """Wait for a keeper that is leaving, finish what a killed one left; raise Conflict for one that stays."""
+    containers = engine.store.containers
+    state = containers.state(record.id)
+    try:
+        # One that says "running" and has no lock any more is just dying.
+        with containers.keeper_lock(record.id, blocking=not state.running) as leaving:
+            lost.settle(engine, record.id, alone=True)
+            leaving.remove()
+    except Conflict as error:
+        message = f'cannot remove container "{record.name}": it was started again meanwhile'
+        raise Conflict(message) from error
 
 
 def _end(engine: Engine, record: ContainerRecord) -> None:
