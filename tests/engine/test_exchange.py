@@ -157,6 +157,20 @@ def test_a_layout_of_skopeo(source: Engine, other: Engine, tmp_path: Path) -> No
     assert other.images.load(str(tmp_path / "out")) == (f"Loaded image ID: {image_id}",)
 
 
+def test_zstd_chunked_is_zstd(source: Engine, other: Engine, tmp_path: Path) -> None:
+    """Layers in frames, with a list of contents in a frame behind them, unpack to the same layers."""
+    archive = f"oci-archive:{saved(source, tmp_path / 'a.tar', 'shop:1')}"
+    way = ("--dest-compress", "--dest-compress-format", "zstd:chunked")
+    run("skopeo", "--insecure-policy", "copy", *way, archive, f"oci:{tmp_path}/chunked:1")
+    told = json.loads(run("skopeo", "inspect", "--raw", f"oci:{tmp_path}/chunked:1"))
+    assert all("io.containers.zstd-chunked.manifest-position" in one["annotations"] for one in told["layers"])
+    (line,) = other.images.load(str(tmp_path / "chunked"))
+    name = line.rpartition(": ")[2]
+    assert layers(other, name) == layers(source, "shop:1")
+    again = run("skopeo", "inspect", "--raw", f"oci-archive:{saved(other, tmp_path / 'b.tar', name)}")
+    assert json.loads(again) == told
+
+
 def test_the_same_image_always_gives_the_same_archive(source: Engine, other: Engine, tmp_path: Path) -> None:
     """Saved from the store that built it, or from one that loaded it, an archive has the same bytes."""
     first = saved(source, tmp_path / "1.tar", "shop:1", "base:1")
