@@ -65,6 +65,10 @@ if TYPE_CHECKING:
 
 _STAGES_AT_ONCE = 8
 """How many stages are built side by side; each that runs a command waits more than it works."""
+_FOREIGN = (
+    "its program is of another architecture than this machine, or no program: qemu-user-static, or another"
+    " interpreter that the kernel knows by binfmt_misc, runs the former"
+)
 _TAIL = 1 << 16
 """How much of a failed RUN's output its error keeps (bytes)."""
 
@@ -459,7 +463,8 @@ class Builder:
         if result.exit_code or result.draft is None:
             if result.draft is not None:
                 result.draft.discard()
-            raise self._failed(statement, request, number, result.exit_code, bytes(tail), "")
+            why = _FOREIGN if tail.rstrip().lower().endswith(b"exec format error") else ""
+            raise self._failed(statement, request, number, result.exit_code, bytes(tail), why)
         return result.draft
 
     def _failed(  # noqa: PLR0917 - all that a failed step tells

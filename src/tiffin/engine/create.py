@@ -61,21 +61,19 @@ def create(
     if name:
         check_name(name)  # before anything is fetched
     check_config(config)
-    if platform:
-        Platform.parse(platform)
+    asked = Platform.parse(platform) if platform else None
     host = host.replace(network_mode=network_mode(host.network_mode, engine.settings.privilege))
     warnings = check_host(host, engine.settings.privilege, config)
     config, endpoints = _networks(engine, config, host, networks, warnings)
     image = find_image(engine, config.image, platform=platform, pull=pull, progress=progress)
-    if platform and not Platform.parse(platform).runs(image.platform):
+    if asked and not asked.runs(image.platform):
         raise _other_platform(config.image, image, platform)
+    warnings += _of_platform(image.platform, asked=asked is not None)
     merged = merge(config, engine.store.images.config(image).config)
     wanted = mounts.wanted(merged, host)
     if _needs_ids(engine, image, wanted) and engine.outside():
-        made: Created = engine.inside(
-            "containers.create", config, host, name=name, pull="never", networks=networks
-        )
-        return made
+        words = {"name": name, "platform": platform, "pull": "never", "networks": networks}
+        return engine.inside("containers.create", config, host, **words)  # type: ignore[no-any-return]
     points = tuple(resolve_mount(engine, mount) for mount in wanted)
     record = _record(engine, merged, host, image, points).replace(name=name, networks=endpoints)
     container_id = record.id
@@ -321,6 +319,22 @@ def find_image(
 def _other_platform(name: str, image: ImageRecord, platform: str) -> NotFound:
     found = f"image with reference {name} was found but its platform ({image.platform})"
     return NotFound(f"{found} does not match the specified platform ({platform})")
+
+
+def _of_platform(platform: Platform, *, asked: bool) -> list[str]:
+    """Return what to say of an image whose programs this machine may not run by itself."""
+    here = Platform.here()
+    if here.executes(platform):
+        return []
+    warnings = []
+    if not asked:
+        found = f"The requested image's platform ({platform}) does not match the detected host platform"
+        warnings.append(f"{found} ({here}) and no specific platform was requested")
+    from tiffin.runtime import binfmt  # nearly all images are of this machine's platform
+
+    if not binfmt.has_interpreter(platform.architecture):
+        warnings.append(f"{platform} programs do not run here yet: {binfmt.ADVICE}")
+    return warnings
 
 
 def _is_id(name: str) -> bool:

@@ -108,6 +108,11 @@ class Platform(Value):
             return other.variant <= self.variant
         return not other.variant or other.variant == self.variant
 
+    def executes(self, other: Platform) -> bool:
+        """Tell whether a processor of this platform executes programs of the other, or of its older kind."""
+        older = {"amd64": "386", "arm64": "arm"}.get(self.architecture)
+        return self.os == other.os and (self.runs(other) or other.architecture in {self.architecture, older})
+
     def best(self, offered: Iterable[Platform]) -> Platform | None:
         """Return the best of the offered platforms that runs here, or None."""
         fitting = [p for p in offered if self.runs(p)]
