@@ -9,6 +9,7 @@ from tiffin.spec.mount import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _TEXTS = {
@@ -17,6 +18,8 @@ _TEXTS = {
     "dst": "target",
     "destination": "target",
     "volume-driver": "driver",
+    "volume-subpath": "subpath",
+    "image-subpath": "subpath",
 }
 _FLAGS = {
     "readonly": "read_only",
@@ -24,8 +27,14 @@ _FLAGS = {
     "bind-nonrecursive": "non_recursive",
     "volume-nocopy": "no_copy",
 }
-_REFUSED = frozenset({"consistency", "bind-recursive", "volume-subpath", "image-subpath"})
-_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_RECURSIVE: Mapping[str, Mapping[str, Any]] = {
+    "enabled": {},
+    "disabled": {"non_recursive": True},
+    "writable": {"read_only_non_recursive": True},
+    "readonly": {"read_only_force_recursive": True},
+}
 _PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 
 
@@ -50,9 +59,12 @@ def parse(text: str) -> Mount:
         else:
             words |= _word(key, value, field)
     words["type"] = words["type"].lower()
-    _check_mixture(words["type"], seen)
+    if not words["type"]:
+        raise ValueError("type is required")
     if not words["target"]:
         raise ValueError("target is required")
+    _check_mixture(words["type"], seen)
+    _check_recursive(words)
     return Mount(**words, labels=labels, driver_options=options)
 
 
@@ -63,19 +75,25 @@ def _word(key: str, value: str, field: str) -> dict[str, Any]:
         return {_FLAGS[key]: _boolean(key, value)}
     if key in {"source", "src"}:
         return {"source": os.path.abspath(value) if value.startswith(".") else value}
+    if key == "consistency":
+        return {}  # it is about virtual machines on other systems
+    if key.startswith("bind-"):
+        return _bind_word(key, value, field)
+    if key in {"tmpfs-size", "tmpfs-mode"}:
+        return {key.replace("-", "_"): _amount(key, value)}
+    raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _bind_word(key: str, value: str, field: str) -> dict[str, Any]:
     if key == "bind-propagation":
         if value.lower() not in _PROPAGATIONS:
             raise ValueError(f"invalid propagation: {value}")
         return {"propagation": value.lower()}
-    if key == "tmpfs-size":
-        try:
-            return {"tmpfs_size": amounts.size(value)}
-        except ValueError:
-            raise ValueError(f"invalid value for {key}: {value}") from None
-    if key == "tmpfs-mode":
-        return {"tmpfs_mode": _octal(key, value)}
-    if key in _REFUSED:
-        raise ValueError(f"'{key}' is not supported")
+    if key == "bind-recursive":
+        if value not in _RECURSIVE:
+            known = '(must be "enabled", "disabled", "writable", or "readonly")'
+            raise ValueError(f"invalid value for {key}: {value} {known}")
+        return dict(_RECURSIVE[value])
     raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
@@ -93,14 +111,15 @@ def _fields(text: str) -> list[str]:
 
 
 def _boolean(key: str, value: str) -> bool:
-    if value.lower() not in _BOOLEANS:
+    if value not in _TRUE | _FALSE:
         raise ValueError(f"invalid value for {key}: {value}")
-    return _BOOLEANS[value.lower()]
+    return value in _TRUE
 
 
-def _octal(key: str, value: str) -> int:
+def _amount(key: str, value: str) -> int:
+    """Return a size in bytes, or an octal mode."""
     try:
-        return int(value, 8)
+        return amounts.size(value) if key == "tmpfs-size" else int(value, 8)
     except ValueError:
         raise ValueError(f"invalid value for {key}: {value}") from None
 
@@ -111,6 +130,16 @@ def _pair(value: str) -> tuple[str, str]:
 
 
 def _check_mixture(kind: str, seen: set[str]) -> None:
-    for other in ("bind", "volume", "tmpfs"):
+    for other in ("volume", "bind", "image", "tmpfs"):
         if other != kind and any(key.startswith(f"{other}-") for key in seen):
             raise ValueError(f"cannot mix '{other}-*' options with mount type '{kind}'")
+
+
+def _check_recursive(words: Mapping[str, Any]) -> None:
+    for name, word in (("read_only_non_recursive", "writable"), ("read_only_force_recursive", "readonly")):
+        if words.get(name) and not words.get("read_only"):
+            option = f"'bind-recursive={word}'"
+            raise ValueError(f"option {option} requires 'readonly' to be specified in conjunction")
+    if words.get("read_only_force_recursive") and words.get("propagation") != "rprivate":
+        needed = "'bind-propagation=rprivate'"
+        raise ValueError(f"option 'bind-recursive=readonly' requires {needed} to be specified in conjunction")

@@ -74,6 +74,8 @@ def host(parsed: Parsed) -> HostConfig:
         cap_drop=_capabilities(parsed, "cap-drop"),
         **_security(parsed),
         container_id_file=parsed.text("cidfile"),
+        volumes_from=tuple(parsed.many("volumes-from")),
+        volume_driver=parsed.text("volume-driver"),
         restart_policy=_restart(parsed),
         oom_score_adj=parsed.number("oom-score-adj"),
         **limits(parsed),

@@ -16,6 +16,10 @@ ANNOTATIONS = "differs: names that change what the runtime does are refused"
 WINDOWS = "refused: it is for Windows containers"
 SECURITY = "differs: no credentialspec; SELinux labels change nothing"
 STORAGE = "refused: overlay has no options of one container; its size is bounded by xfs project quotas only"
+DRIVERS = "differs: local is the only one"
+QUOTAS = (
+    "refused: overlayfs has no sizes of its own; put the store on a file system that is as large as wanted"
+)
 CONTENT_TRUST = "differs: accepted, as there is no content trust to turn off"
 
 # fmt: off
@@ -170,8 +174,8 @@ SHARED: tuple[Flag, ...] = (
     ("userns", "", "string", "User namespace to use", "", DONE),
     ("uts", "", "string", "UTS namespace to use", "", DONE),
     ("volume", "v", "list", "Bind mount a volume", "", DONE),
-    ("volume-driver", "", "string", "Optional volume driver for the container", "", NOT_YET),
-    ("volumes-from", "", "list", "Mount volumes from the specified container(s)", "", NOT_YET),
+    ("volume-driver", "", "string", "Optional volume driver for the container", "", DRIVERS),
+    ("volumes-from", "", "list", "Mount volumes from the specified container(s)", "", DONE),
     ("workdir", "w", "string", "Working directory inside the container", "", DONE),
 )
 RUN: tuple[Flag, ...] = (

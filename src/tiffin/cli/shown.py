@@ -105,7 +105,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "container run": {
         "test_session.py": "detach entrypoint env hostname interactive pull rm tty user volume workdir",
+        "test_mounts.py": "volumes-from",
         "test_session_docker.py": "env-file init name platform quiet read-only security-opt tmpfs",
+        "test_volume.py": "volume-driver",
         "test_session_flags.py": (
             "attach cap-add cap-drop cidfile cpus detach-keys disable-content-trust domainname expose "
             "label label-file memory memory-swap mount network pids-limit privileged runtime shm-size "
@@ -281,9 +283,19 @@ SESSIONS: dict[str, dict[str, str]] = {
     "version": {
         "test_session.py": "format",
     },
+    "volume clone": {
+        "test_volume.py": "",
+    },
     "volume create": {
         "test_session.py": "label",
         "test_session_flags.py": "driver",
+        "test_volume.py": "opt",
+    },
+    "volume export": {
+        "test_volume.py": "output",
+    },
+    "volume import": {
+        "test_volume.py": "",
     },
     "volume inspect": {
         "test_session.py": "format",
@@ -294,6 +306,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "volume prune": {
         "test_prune.py": "all dry-run filter force",
+    },
+    "volume rename": {
+        "test_volume.py": "",
     },
     "volume rm": {
         "test_session.py": "",

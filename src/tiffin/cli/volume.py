@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tiffin.cli import keyvalues, listing
 from tiffin.cli.command import DONE, JSON_FORMAT, TABLE_FORMAT, Command
 from tiffin.cli.each import each
-from tiffin.errors import InvalidArgument, NotFound, Unsupported
+from tiffin.errors import InvalidArgument, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _SWARM = "refused: tiffin is no swarm node"
-_NOT_YET = "refused: not built yet"
+_OPTIONS = "differs: mounted for each container that has the volume, so a tmpfs is not shared"
 _HEADERS = {
     "Driver": "DRIVER",
     "Name": "VOLUME NAME",
@@ -54,31 +55,16 @@ def create(parsed: Parsed, session: Session) -> int:
         message = f'error looking up volume plugin {driver}: plugin "{driver}" not found'
         raise NotFound(message, hint="only the local driver exists")
     name = parsed.arguments[0] if parsed.arguments else ""
-    record = session.engine.volumes.create(name, labels=keyvalues.pairs(parsed.many("label")))
+    record = session.engine.volumes.create(
+        name, labels=keyvalues.pairs(parsed.many("label")), options=keyvalues.pairs(parsed.many("opt"))
+    )
     sys.stdout.write(f"{record.name}\n")
     return 0
 
 
 def ls(parsed: Parsed, session: Session) -> int:
     """Print the volumes."""
-    records = list(session.engine.volumes.list())
-    filters = parsed.filters()
-    for key, values in filters.items():
-        if key == "name":
-            records = [r for r in records if any(value in r.name for value in values)]
-        elif key == "driver":
-            records = [r for r in records if "local" in values]
-        elif key == "label":
-            wanted = keyvalues.pairs(values).items()
-            records = [
-                r
-                for r in records
-                if all(r.labels.get(k) in ({v} if v else {*r.labels.values()}) for k, v in wanted)
-            ]
-        elif key == "dangling":
-            raise Unsupported("filter 'dangling' is not built yet")
-        else:
-            raise InvalidArgument(f"invalid filter '{key}'")
+    records = session.engine.volumes.list(filters=parsed.filters())
     if parsed.flag("quiet"):
         sys.stdout.write("".join(f"{record.name}\n" for record in records))
         return 0
@@ -131,6 +117,40 @@ def remove(parsed: Parsed, session: Session) -> int:
     return each(parsed.arguments, one)
 
 
+def rename(parsed: Parsed, session: Session) -> int:
+    """Give a volume another name."""
+    session.engine.volumes.rename(*parsed.arguments)
+    return 0
+
+
+def clone(parsed: Parsed, session: Session) -> int:
+    """Make a volume of another and print its name."""
+    sys.stdout.write(f"{session.engine.volumes.clone(*parsed.arguments).name}\n")
+    return 0
+
+
+def export(parsed: Parsed, session: Session) -> int:
+    """Write what a volume holds as a tar to a file or stdout."""
+    from tiffin.cli import outfile
+
+    volumes = session.engine.volumes
+    record = volumes.get(parsed.arguments[0])  # before a file is touched
+    outfile.write(parsed.text("output"), "export volume", lambda out: volumes.export(record.name, out))
+    return 0
+
+
+def import_(parsed: Parsed, session: Session) -> int:
+    """Unpack a tar into a volume and print its name."""
+    name, *source = parsed.arguments
+    path = source[0] if source else "-"
+    if path == "-" and os.isatty(0):
+        raise InvalidArgument("requested import from stdin, but stdin is a terminal")
+    with sys.stdin.buffer if path == "-" else open(path, "rb") as stream:
+        record = session.engine.volumes.import_tar(name, stream)
+    sys.stdout.write(f"{record.name}\n")
+    return 0
+
+
 VOLUME_CREATE = Command(
     spellings=("volume create",),
     usage="[OPTIONS] [VOLUME]",
@@ -149,7 +169,7 @@ VOLUME_CREATE = Command(
         ("group", "", "string", "Cluster Volume group (cluster volumes)", "", _SWARM),
         ("label", "", "list", "Set metadata for a volume", "", DONE),
         ("limit-bytes", "", "bytes", "Minimum size of the Cluster Volume in bytes", "", _SWARM),
-        ("opt", "o", "map", "Set driver specific options", "map[]", _NOT_YET),
+        ("opt", "o", "map", "Set driver specific options", "map[]", _OPTIONS),
         ("required-bytes", "", "bytes", "Maximum size of the Cluster Volume in bytes", "", _SWARM),
         ("scope", "", "string", 'Cluster Volume access scope ("single", "multi")', "single", _SWARM),
         ("secret", "", "map", "Cluster Volume secrets", "map[]", _SWARM),
@@ -223,4 +243,41 @@ VOLUME_RM = Command(
         ("force", "f", "bool", "Force the removal of one or more volumes", "", DONE),
     ),
     handler=remove,
+)
+
+VOLUME_RENAME = Command(
+    spellings=("volume rename",),
+    usage="VOLUME NEW_NAME",
+    short="Rename a volume that no container has",
+    minimum=2,
+    maximum=2,
+    handler=rename,
+)
+
+VOLUME_CLONE = Command(
+    spellings=("volume clone",),
+    usage="VOLUME NEW_VOLUME",
+    short="Create a volume with what another holds",
+    minimum=2,
+    maximum=2,
+    handler=clone,
+)
+
+VOLUME_EXPORT = Command(
+    spellings=("volume export",),
+    usage="[OPTIONS] VOLUME",
+    short="Export what a volume holds as a tar archive",
+    minimum=1,
+    maximum=1,
+    flags=(("output", "o", "string", "Write to a file, instead of STDOUT", "", DONE),),
+    handler=export,
+)
+
+VOLUME_IMPORT = Command(
+    spellings=("volume import",),
+    usage="VOLUME [file|-]",
+    short="Unpack a tar archive into a volume, which is made if need be",
+    minimum=1,
+    maximum=2,
+    handler=import_,
 )

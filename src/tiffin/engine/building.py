@@ -180,9 +180,9 @@ class _Runner:
             mounts.append(Mount(type="bind", source=source, target=path, read_only=True))
         if not mounts:
             return record
-        from tiffin.engine.create import resolve_mount
+        from tiffin.engine.mounts import resolve
 
-        points = tuple(resolve_mount(self._engine, mount).to_json() for mount in mounts)
+        points = tuple(resolve(self._engine, mount).to_json() for mount in mounts)
         return record.replace(mounts=points, config=config)
 
     def _to_end(self, record: ContainerRecord, output: Output) -> int:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
+from tiffin.engine import mounts
 from tiffin.engine.views import event_attributes
 from tiffin.engine.views import log_path as container_log
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import Unsupported
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
 from tiffin.runtime.machine import Machine
 from tiffin.runtime.specgen import ALONE
-from tiffin.spec.mount import MountPoint
+from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from tiffin.engine.engine import Engine
@@ -52,9 +54,9 @@ def start_request(
     folder = store.layout.container(record.id)
     mount = store.snapshots.prepare(record.id, record.layers)
     runtime = oci.find(host.runtime or engine.settings.runtime, engine.settings.environment.get("PATH", ""))
-    spec = _spec(
-        engine, record, runtime=runtime, rootfs=mount.target, size=size, lenient=lenient, shared=shared
-    )
+    found = mounts.mounted(engine, record)
+    how = _How(runtime=runtime, rootfs=mount.target, size=size, lenient=lenient)
+    spec = _spec(engine, record, how, shared=shared, mounted=found.mounts)
     if host.device_requests:
         from tiffin.runtime import cdi  # few ask for devices by name
 
@@ -71,6 +73,7 @@ def start_request(
         base=mount.base,
         target=mount.target if mount.lower else "",
         overlay=mount.data(),
+        premounts=found.before,
         tty=config.tty,
         rows=size[0],
         columns=size[1],
@@ -116,15 +119,22 @@ def supervision(store: Store, record: ContainerRecord) -> dict[str, Any]:
     return found
 
 
+class _How(Value):
+    """What one start says beside the record."""
+
+    runtime: str
+    rootfs: str
+    size: tuple[int, int]
+    lenient: bool
+
+
 def _spec(
     engine: Engine,
     record: ContainerRecord,
+    how: _How,
     *,
-    runtime: str,
-    rootfs: str,
-    size: tuple[int, int],
-    lenient: bool,
     shared: Shared,
+    mounted: Sequence[specgen.Bind | specgen.Tmpfs | specgen.FileSystem],
 ) -> dict[str, Any]:
     """Return the runtime's config.json, having written the files of /etc that it mounts."""
     network, files = _network(engine, record)
@@ -140,9 +150,9 @@ def _spec(
         config,
         host,
         container_id=record.id,
-        rootfs=rootfs,
+        rootfs=how.rootfs,
         process_user=process_user(engine, record, config.user),
-        mounts=mounts(store, record),
+        mounts=mounted,
         hostname=config.hostname,
         files=files,
         machine=machine,
@@ -151,16 +161,16 @@ def _spec(
             filtering,
             granted,
             machine,
-            runtime=runtime,
+            runtime=how.runtime,
             cache=store.layout.seccomp,
-            lenient=lenient and engine.settings.privilege.records_owners,
+            lenient=how.lenient and engine.settings.privilege.records_owners,
         ),
         granted=granted,
         network=network,
         shared=shared,
         privilege=engine.settings.privilege,
         init=specgen.find_init() if host.init else "",
-        size=size,
+        size=how.size,
     )
 
 
@@ -232,32 +242,6 @@ def _no_such_id(engine: Engine, what: str, flag: str) -> Unsupported:
         there = "the only id inside is root's"
     hint = engine.settings.privilege.remedy if users == 1 else "give this user a longer range in /etc/subuid"
     return Unsupported(f"cannot {what}: {there}", hint=hint or f"leave {flag} out")
-
-
-def mounts(store: Store, record: ContainerRecord) -> list[specgen.Bind | specgen.Tmpfs]:
-    """Return what is mounted for the user; raise InvalidArgument for a source that is not there."""
-    found: list[specgen.Bind | specgen.Tmpfs] = []
-    for value in record.mounts:
-        point = MountPoint.from_json(value)
-        if point.type == "tmpfs":
-            found.append(specgen.Tmpfs(target=point.destination, options=point.options))
-            continue
-        if point.type == "volume":
-            store.volumes.ensure(point.name)
-        elif not os.path.lexists(point.source):
-            message = f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-            raise InvalidArgument(message)
-        found.append(
-            specgen.Bind(
-                source=point.source,
-                target=point.destination,
-                read_only=not point.rw,
-                # A file has no mounts below it, and crun refuses "recursively read-only" for one.
-                recursive=point.recursive and os.path.isdir(point.source),
-                propagation=point.propagation,
-            )
-        )
-    return found
 
 
 def _log(store: Store, record: ContainerRecord) -> dict[str, Any]:

@@ -116,23 +116,28 @@ def copy_out(
 ) -> Outgoing:
     """Begin to archive what lies at a path; raise NotFound if nothing does."""
     request = {"verb": "give", "path": absolute(path), "name": name, "follow": follow, "pattern": pattern}
+    found = outgoing(lambda data: visit.in_container(engine, record, request, data))
+    engine.store.events.append("container", "archive-path", record.id, event_attributes(record))
+    return found
+
+
+def outgoing(start: Callable[[int], Visit]) -> Outgoing:
+    """Begin to read what a visitor, started with a descriptor to write to, has found."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     stream = os.fdopen(reading, "rb", buffering=0)
     try:
         try:
-            visitor = visit.in_container(engine, record, request, writing)
+            visitor = start(writing)
         finally:
             os.close(writing)
         try:
-            outgoing = Outgoing(visitor, stream)
+            return Outgoing(visitor, stream)
         except BaseException:
             visitor.close()
             raise
     except BaseException:
         stream.close()
         raise
-    engine.store.events.append("container", "archive-path", record.id, event_attributes(record))
-    return outgoing
 
 
 def copy_into(
@@ -150,14 +155,7 @@ def copy_into(
     def start(data: int) -> Visit:
         return visit.in_container(engine, record, request, data)
 
-    if callable(archive):
-        size = _piped(archive, start)
-    elif (number := _descriptor(archive)) >= 0:
-        with start(number) as visitor:
-            size = visitor.report()["size"]
-    else:
-        stream = archive
-        size = _piped(lambda write: _copy(stream, write), start)
+    size = _piped(archive, start) if callable(archive) else feed(archive, start)
     engine.store.events.append("container", "extract-to-dir", record.id, event_attributes(record))
     return size
 
@@ -165,7 +163,7 @@ def copy_into(
 def unpack_at_home(
     engine: Engine,
     folder: str,
-    outgoing: Outgoing,
+    source: Outgoing,
     *,
     rename: tuple[str, str] | None,
     owners: bool,
@@ -177,13 +175,23 @@ def unpack_at_home(
     """
     own = () if owners and engine.settings.privilege.rung == "root" else (0, 0)
     request = {"verb": "take", "path": "/", "name": "", "owner": own, "rename": rename or ()}
-    with visit.at_home(engine.settings.privilege, folder, request, outgoing.fileno()) as visitor:
+    with visit.at_home(engine.settings.privilege, folder, request, source.fileno()) as visitor:
         try:
             size: int = visitor.report()["size"]
         except TiffinError:
-            outgoing.close()
+            source.close()
             raise
-    outgoing.finish()
+    source.finish()
+    return size
+
+
+def feed(stream: BinaryIO, start: Callable[[int], Visit]) -> int:
+    """Let a visitor read a stream, by its descriptor where it has one; return the bytes that it says."""
+    number = _descriptor(stream)
+    if number < 0:
+        return _piped(lambda write: _copy(stream, write), start)
+    with start(number) as visitor:
+        size: int = visitor.report()["size"]
     return size
 
 

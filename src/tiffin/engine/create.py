@@ -7,12 +7,11 @@ import os
 from tiffin.engine import mounts
 from tiffin.engine.merge import merge
 from tiffin.engine.views import event_attributes
-from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import devices, limits
 from tiffin.runtime.machine import Machine
 from tiffin.runtime.specgen import OBEYED
 from tiffin.spec import clock
-from tiffin.spec.mount import MountPoint
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
 from tiffin.spec.value import EMPTY
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.settings import Privilege
     from tiffin.spec.container import ContainerConfig, Healthcheck, HostConfig, RestartPolicy
-    from tiffin.spec.mount import Mount
+    from tiffin.spec.mount import Mount, MountPoint
     from tiffin.spec.network import EndpointConfig
     from tiffin.store.images import ImageRecord
 
@@ -70,11 +69,12 @@ def create(
         raise _other_platform(config.image, image, platform)
     warnings += _of_platform(image.platform, asked=asked is not None)
     merged = merge(config, engine.store.images.config(image).config)
-    wanted = mounts.wanted(merged, host)
+    inherited = mounts.inherited(engine, host)
+    wanted = mounts.wanted(merged, host, inherited)
     if _needs_ids(engine, image, wanted) and engine.outside():
         words = {"name": name, "platform": platform, "pull": "never", "networks": networks}
         return engine.inside("containers.create", config, host, **words)  # type: ignore[no-any-return]
-    points = tuple(resolve_mount(engine, mount) for mount in wanted)
+    points = (*(mounts.resolve(engine, mount) for mount in wanted), *mounts.left(inherited, wanted))
     record = _record(engine, merged, host, image, points).replace(name=name, networks=endpoints)
     container_id = record.id
     try:
@@ -84,7 +84,7 @@ def create(
         engine.store.snapshots.remove(container_id)
         raise
     try:
-        _fill_volumes(engine, record, wanted, points)
+        mounts.fill(engine, record, wanted, points)
     except BaseException:
         engine.store.containers.remove(container_id)
         raise
@@ -154,7 +154,7 @@ def _networks(
 
 def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
     """Tell whether making this container deals with files of others than this user."""
-    if any(mount.type == "volume" and not mount.no_copy for mount in wanted):
+    if any(mount.chown or (mount.type == "volume" and not mount.no_copy) for mount in wanted):
         return True
     return not engine.store.snapshots.is_ready(image.layers)
 
@@ -345,56 +345,3 @@ def _is_id(name: str) -> bool:
     except InvalidArgument:
         return True
     return False
-
-
-def resolve_mount(engine: Engine, mount: Mount) -> MountPoint:
-    """Turn a wished mount into a mount point; volumes get their name and place, not yet their folder."""
-    if mount.type == "tmpfs":
-        return MountPoint(
-            type="tmpfs",
-            destination=mount.target,
-            rw=not mount.read_only,
-            options=mounts.tmpfs_options(mount),
-        )
-    if mount.type == "bind":
-        return MountPoint(
-            type="bind",
-            source=mount.source,
-            destination=mount.target,
-            mode="" if not mount.read_only else "ro",
-            rw=not mount.read_only,
-            propagation=mount.propagation or "rprivate",
-            recursive=not mount.non_recursive,
-        )
-    if mount.driver not in {"", "local"}:
-        wanted = f'plugin "{mount.driver}" not found'
-        message = f"create {mount.source}: error looking up volume plugin {mount.driver}: {wanted}"
-        raise NotFound(message, hint="only the local driver exists")
-    name = mount.source or os.urandom(32).hex()
-    return MountPoint(
-        type="volume",
-        name=name,
-        source=engine.store.layout.volume_data(name),
-        destination=mount.target,
-        driver="local",
-        mode="z" if mount.source else "",
-        rw=not mount.read_only,
-    )
-
-
-def _fill_volumes(
-    engine: Engine, record: ContainerRecord, wanted: list[Mount], points: tuple[MountPoint, ...]
-) -> None:
-    """Make the folders of volumes, filled from the image where they are new and empty."""
-    for mount, point in zip(wanted, points, strict=True):
-        if point.type == "volume":
-            volumes = engine.store.volumes
-            volumes.ensure(point.name, labels=mount.labels, anonymous=not mount.source)
-            if not mount.no_copy:
-                volumes.populate(point.name, engine.store.stack(record.layers), point.destination)
-        elif point.type == "bind" and mount.create_source:
-            try:
-                os.makedirs(point.source, exist_ok=True) if not os.path.lexists(point.source) else None
-            except OSError as error:
-                message = f"error while creating mount source path '{point.source}': {error.strerror}"
-                raise Conflict(message) from error

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from tiffin.engine.image_views import ImageView
     from tiffin.engine.views import ContainerView
+    from tiffin.store.store import Store
+    from tiffin.store.volumes import VolumeRecord
 
     Filters = Mapping[str, Sequence[str]]
 
@@ -34,6 +36,7 @@ CONTAINER_KEYS = frozenset(
     ]
 )
 IMAGE_KEYS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
+VOLUME_KEYS = frozenset(["dangling", "driver", "label", "name"])
 PRUNE_KEYS = frozenset(["dangling", "label", "label!", "until", "unused-for"])
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
@@ -216,6 +219,24 @@ def images(
     if patterns:
         found = [narrowed for view in found if (narrowed := _narrow(view, patterns))]
     return found
+
+
+def volume_passes(store: Store, record: VolumeRecord, filters: Filters) -> bool:
+    """Tell whether a volume is what all filters ask for."""
+    check(filters, VOLUME_KEYS)
+    for key, values in filters.items():
+        if key == "name":
+            passes = any(_name_matches(record.name, value) for value in values)
+        elif key == "driver":
+            passes = "local" in values
+        elif key == "label":
+            passes = labels_match(record.labels, values)
+        else:
+            unused = not store.volumes.users(record.name)
+            passes = all(boolean(value, key) == unused for value in values)
+        if not passes:
+            return False
+    return True
 
 
 def created_ns(view: ImageView) -> int:

@@ -7,6 +7,7 @@ import os
 from tiffin.engine import lost
 from tiffin.engine.commit import standing_still
 from tiffin.engine.views import event_attributes
+from tiffin.engine.volumes import clone
 from tiffin.errors import Conflict, InvalidArgument
 from tiffin.layer import tar
 from tiffin.layer.diff import measure
@@ -111,7 +112,7 @@ def _make(engine: Engine, source: ContainerRecord, name: str) -> str:
     try:
         for old, new in zip(points, twins, strict=True):
             if old != new:
-                store.volumes.copy(old.name, new.name, anonymous=True)
+                clone(engine, old.name, new.name, anonymous=True)
     except BaseException:
         engine.containers.remove(container_id, volumes=True)
         raise

@@ -124,7 +124,12 @@ def at_home(privilege: Privilege, folder: str, request: dict[str, Any], data: in
         own = privilege.replace(
             rung="single", uid_map=((0, os.geteuid(), 1),), gid_map=((0, os.getegid(), 1),)
         )
-    visit = Visit({**_means(own), "volumes": (), **request, "place": {"folder": folder}}, data)
+    return in_folder(own, folder, request, data)
+
+
+def in_folder(privilege: Privilege, folder: str, request: dict[str, Any], data: int) -> Visit:
+    """Start a visitor in a folder of this host, with the ids of that privilege."""
+    visit = Visit({**_means(privilege), "volumes": (), **request, "place": {"folder": folder}}, data)
     visit.report()
     return visit
 
@@ -171,14 +176,16 @@ def _process(engine: Engine, record: ContainerRecord) -> dict[str, Any] | None:
 
 def _mounts(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
     """Return what is to be mounted for a container that does not run."""
-    from tiffin.engine.bundle import mounts
+    from tiffin.engine.mounts import mounted
     from tiffin.runtime.specgen import Bind
 
     mount = engine.store.snapshots.prepare(record.id, record.layers)
-    binds = [m for m in mounts(engine.store, record) if isinstance(m, Bind)]
+    found = mounted(engine, record)
+    binds = [m for m in found.mounts if isinstance(m, Bind)]
     binds.sort(key=lambda bind: bind.target.count("/"))
     return {
         "overlay": [mount.base, mount.target, mount.data()],
         "binds": [[bind.source, bind.target, bind.read_only, bind.recursive] for bind in binds],
+        "before": found.before,
         "read_only": record.host.readonly_rootfs,
     }

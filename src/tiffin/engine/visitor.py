@@ -17,7 +17,7 @@ import stat
 import sys
 
 from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound, TiffinError
-from tiffin.keeper import kernel, userns
+from tiffin.keeper import kernel, premount, userns
 from tiffin.layer.limits import Limits
 from tiffin.layer.pack import Packer
 from tiffin.layer.reader import TarReader
@@ -116,7 +116,14 @@ def _take(request: dict[str, Any]) -> dict[str, Any]:
         what = "mounted volume" if mounted else "container rootfs"
         raise Forbidden(f"{what} is marked read-only", hint="write into a volume or a tmpfs of it instead")
     os.umask(0)
-    unpacker = Unpacker(reader, xattr=request["xattr"], whiteouts=False, limits=limits, careful=True)
+    unpacker = Unpacker(
+        reader,
+        xattr=request["xattr"],
+        whiteouts=False,
+        limits=limits,
+        careful=True,
+        whole=request.get("whole", False),
+    )
     unpacker.stay()
     while entry := reader.next():
         _adjust(entry, request["rename"], request["owner"])
@@ -249,6 +256,7 @@ def _enter_stopped(place: dict[str, Any], privilege: Privilege) -> None:
         kernel.mount_overlay(base, target, data)
     else:  # its files are at the target already
         kernel.bind(target, target, recursive=False)
+    premount.mount_all(place["before"])
     sources = [os.open(source, _PLACE) for source, *_ in place["binds"]]
     numbers = os.open("/proc/self/fd", _ROOM)
     os.chdir(target)

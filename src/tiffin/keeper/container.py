@@ -56,7 +56,7 @@ class Container:
         self._acknowledged = False
         self._clean = False
         self._recorded = True
-        self._mounted = False
+        self._mounted: list[str] = []
         self._joined: list[str] = []
         self._dispatch: dict[str, Callable[[Peer, bytes], None]] = {
             frames.ATTACH: self._attach,
@@ -114,7 +114,11 @@ class Container:
             self._connect()
             if request.target:
                 kernel.mount_overlay(request.base, request.target, request.overlay)
-                self._mounted = True
+                self._mounted.append(request.target)
+            if request.premounts:
+                from tiffin.keeper import premount  # few containers have an image or a part of a volume
+
+                self._mounted += premount.mount_all(request.premounts)
             self._run_main()
             if request.log_path:
                 self._main.log = JsonLog(
@@ -414,9 +418,8 @@ class Container:
         if self._main.log:
             self._main.log.close()
             self._main.log = None
-        if self._mounted:
-            self._mounted = False
-            kernel.attempt(kernel.unmount, request.target)
+        while self._mounted:
+            kernel.attempt(kernel.unmount, self._mounted.pop())
         for path in self._joined:
             kernel.attempt(kernel.unmount, path)
         if self._networks:

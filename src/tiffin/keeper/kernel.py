@@ -49,6 +49,13 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), _DETACH), target)
 
 
+def call(number: int, *arguments: Any) -> int:
+    """Make a system call that has no function, and return what it returns; raise OSError."""
+    found: int = _libc.syscall(number, *arguments)
+    _check(found < 0, f"system call {number}")
+    return found
+
+
 def own_ids() -> None:
     """Enter a user namespace of our own, still without maps."""
     _check(_libc.unshare(_NEW_USER_NAMESPACE), "unshare")

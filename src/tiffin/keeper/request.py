@@ -30,6 +30,7 @@ class StartRequest(Value):
     base: str = "/"
     target: str = ""
     overlay: str = ""
+    premounts: tuple[tuple[str, ...], ...] = ()  # images and parts of volumes, see keeper.premount
     tty: bool = False
     rows: int = 0
     columns: int = 0

@@ -65,7 +65,8 @@ class Unpacker:
 
     With `whiteouts`, names that begin with `.wh.` become overlayfs's marks; without, they are names, and
     the owner and mode of what exists already is never inherited. With `careful`, a folder never takes the
-    place of something else, nor something else the place of a folder: that is a Conflict.
+    place of something else, nor something else the place of a folder: that is a Conflict. With `whole` the
+    archive is all of the folder that it goes into, and may say how that looks.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Unpacker:
         lower: Lower | None = None,
         careful: bool = False,
         walled: bool = True,
+        whole: bool = False,
     ) -> None:
         """Unpack what `reader` hands out; `walled` says that no name can lead out of this process's root."""
         self.entries = 0
@@ -90,6 +92,7 @@ class Unpacker:
         self._careful = careful
         self._free = not walled
         self._top = b"/" if walled else b""
+        self._whole = whole
         self._folders: dict[bytes, tuple[Entry, bool]] = {}
         self._implied: dict[bytes, None] = {}
         self._pending: list[Entry] = []
@@ -261,7 +264,7 @@ class Unpacker:
     def _folder(self, entry: Entry, path: bytes) -> None:
         if not path:
             # An archive that is added somewhere leaves that folder as it is; a layer describes its root.
-            if self._whiteouts:
+            if self._whiteouts or self._whole:
                 self._folders[b"."] = entry, True
             return
         existed = False

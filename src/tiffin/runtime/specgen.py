@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from tiffin.errors import NotFound
+from tiffin.errors import NotFound, Unsupported
 from tiffin.runtime import devices, limits, seccomp
 from tiffin.settings import ROOT
 from tiffin.spec.value import Value
@@ -43,6 +43,7 @@ _MASKED = (
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _CGROUPS = "/sys/fs/cgroup"
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_RECURSIVE_READ_ONLY = (5, 12)
 _CPUS = "/sys/devices/system/cpu"
 OBEYED = ("run.oci.", "io.crun.", "io.podman.", "org.opencontainers.", "org.systemd.property.")
 """How annotations begin that change what a runtime does."""
@@ -59,11 +60,21 @@ class Bind(Value):
     read_only: bool = False
     recursive: bool = True
     propagation: str = ""
+    below: str = ""  # of a read-only one: what the mounts below it are, see spec.mount.MountPoint
 
 
 class Tmpfs(Value):
     """A file system in memory; `options` are added to noexec, nosuid, nodev, and win over them."""
 
+    target: str
+    options: tuple[str, ...] = ()
+
+
+class FileSystem(Value):
+    """Any other file system, as mount(8) is told; `options` are as given."""
+
+    kind: str
+    source: str
     target: str
     options: tuple[str, ...] = ()
 
@@ -92,7 +103,7 @@ def generate(  # the parts of one document
     container_id: str,
     rootfs: str,
     process_user: User,
-    mounts: Sequence[Bind | Tmpfs],
+    mounts: Sequence[Bind | Tmpfs | FileSystem],
     hostname: str,
     files: str,
     machine: Machine,
@@ -251,7 +262,7 @@ def _mount(target: str, kind: str, source: str, *options: str) -> dict[str, Any]
 
 def _mounts(
     host: HostConfig,
-    mounts: Sequence[Bind | Tmpfs],
+    mounts: Sequence[Bind | Tmpfs | FileSystem],
     files: str,
     init: str,
     machine: Machine,
@@ -281,7 +292,7 @@ def _mounts(
         system = _shared_memory(system, host.ipc_mode, shm)
     if not privilege.cgroups and machine.cgroup_version == 1:
         system = [m for m in system if m["type"] != "cgroup"]  # it would show all trees of the host
-    wanted = [_bind(m, machine) if isinstance(m, Bind) else _tmpfs(m) for m in mounts]
+    wanted = [_wanted(m, machine) for m in mounts]
     if privilege.uid_map:  # no nodes are made in a user namespace, and the runtime would bind none renamed
         wanted += [_mount(d.target, "bind", os.path.realpath(d.source), "rbind") for d in host.devices]
     wanted += [
@@ -312,12 +323,23 @@ def _shared_memory(system: list[dict[str, Any]], mode: str, shm: str) -> list[di
     return [*system, _mount("/dev/shm", "bind", shm or "/dev/shm", *options)]  # noqa: S108 - in there
 
 
+def _wanted(mount: Bind | Tmpfs | FileSystem, machine: Machine) -> dict[str, Any]:
+    if isinstance(mount, Bind):
+        return _bind(mount, machine)
+    if isinstance(mount, Tmpfs):
+        return _tmpfs(mount)
+    return _mount(mount.target, mount.kind, mount.source, *mount.options)
+
+
 def _bind(mount: Bind, machine: Machine) -> dict[str, Any]:
     options = ["rbind" if mount.recursive else "bind", mount.propagation or "rprivate"]
     if mount.read_only:
         options.append("ro")
         # Mounts below it too, as docker does where the kernel can (mount_setattr(2)).
-        options += ["rro"] if mount.recursive and machine.kernel >= (5, 12) else []
+        can = mount.recursive and machine.kernel >= _RECURSIVE_READ_ONLY
+        if mount.below == "readonly" and machine.kernel < _RECURSIVE_READ_ONLY:
+            raise Unsupported("rro is not supported: kernel version must be >= 5.12")
+        options += ["rro"] if can and mount.below != "writable" else []
     return _mount(mount.target, "bind", mount.source, *options)
 
 

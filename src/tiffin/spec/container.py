@@ -287,6 +287,7 @@ class LogConfig(Value):
 
 
 _TEXTS = {
+    "volume_driver": "VolumeDriver",
     "ipc_mode": "IpcMode",
     "pid_mode": "PidMode",
     "uts_mode": "UTSMode",
@@ -356,6 +357,8 @@ class HostConfig(Value):
     runtime: str = ""
     security_opt: tuple[str, ...] = ()
     container_id_file: str = ""
+    volumes_from: tuple[str, ...] = ()
+    volume_driver: str = ""
     ipc_mode: str = ""
     pid_mode: str = ""
     uts_mode: str = ""
@@ -428,6 +431,7 @@ class HostConfig(Value):
             runtime=str(get("Runtime") or ""),
             security_opt=strings(get("SecurityOpt")),
             container_id_file=str(get("ContainerIDFile") or ""),
+            volumes_from=strings(get("VolumesFrom")),
             memory_swappiness=None if (swappiness := get("MemorySwappiness")) is None else number(swappiness),
             oom_kill_disable=bool(get("OomKillDisable")),
             device_cgroup_rules=strings(get("DeviceCgroupRules")),
@@ -452,6 +456,7 @@ class HostConfig(Value):
             "Links": list(self.links) or None,
             "RestartPolicy": self.restart_policy.to_json(),
             "AutoRemove": self.auto_remove,
+            "VolumesFrom": list(self.volumes_from) or None,
             "Mounts": [m.to_json() for m in self.mounts] or None,
             "Tmpfs": dict(self.tmpfs) or None,
             "CapAdd": list(self.cap_add) or None,

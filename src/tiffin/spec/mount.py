@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Mount(Value):
-    """`type` is bind, volume or tmpfs; `target` a path in the container.
+    """`type` is bind, volume, tmpfs or image; `target` a path in the container.
 
-    `source` is a host path (bind), a volume's name ("" = anonymous) or "" (tmpfs). `tmpfs_size` is in
-    bytes (0 = no limit), `tmpfs_mode` a number (0 = 1777).
+    `source` is a host path (bind), a volume's or an image's name ("" = an anonymous volume) or "" (tmpfs).
+    `subpath` is what is taken of a volume or an image. `tmpfs_size` is in bytes (0 = no limit), `tmpfs_mode`
+    a number (0 = 1777). `mode` is what `-v` said; `chown` gives the source to the container's user.
     """
 
     type: str
@@ -31,6 +32,11 @@ class Mount(Value):
     driver_options: Mapping[str, str] = EMPTY
     tmpfs_size: int = 0
     tmpfs_mode: int = 0
+    read_only_non_recursive: bool = False
+    read_only_force_recursive: bool = False
+    subpath: str = ""
+    mode: str = ""
+    chown: bool = False
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Mount:
@@ -39,6 +45,7 @@ class Mount(Value):
         volume = an_object(value.get("VolumeOptions"))
         driver = an_object(volume.get("DriverConfig"))
         tmpfs = an_object(value.get("TmpfsOptions"))
+        image = an_object(value.get("ImageOptions"))
         return Mount(
             type=str(value.get("Type") or "volume"),
             target=str(value.get("Target") or ""),
@@ -53,6 +60,9 @@ class Mount(Value):
             driver_options=mapping(driver.get("Options")),
             tmpfs_size=number(tmpfs.get("SizeBytes")),
             tmpfs_mode=number(tmpfs.get("Mode")),
+            read_only_non_recursive=bool(bind.get("ReadOnlyNonRecursive")),
+            read_only_force_recursive=bool(bind.get("ReadOnlyForceRecursive")),
+            subpath=str(volume.get("Subpath") or image.get("Subpath") or ""),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,8 +78,13 @@ class Mount(Value):
                 "Propagation": self.propagation,
                 "NonRecursive": self.non_recursive,
                 "CreateMountpoint": self.create_source,
+                "ReadOnlyNonRecursive": self.read_only_non_recursive,
+                "ReadOnlyForceRecursive": self.read_only_force_recursive,
             }
             key = "BindOptions"
+        elif self.type == "image":
+            options = {"Subpath": self.subpath}
+            key = "ImageOptions"
         elif self.type == "tmpfs":
             options = {"SizeBytes": self.tmpfs_size, "Mode": self.tmpfs_mode}
             key = "TmpfsOptions"
@@ -78,6 +93,7 @@ class Mount(Value):
             options = {
                 "NoCopy": self.no_copy,
                 "Labels": dict(self.labels),
+                "Subpath": self.subpath,
                 "DriverConfig": driver if self.driver or self.driver_options else None,
             }
             key = "VolumeOptions"
@@ -88,7 +104,9 @@ class Mount(Value):
 class MountPoint(Value):
     """A resolved mount, in the shape that `docker inspect` shows, with what a start needs beside it.
 
-    `type` is bind, volume or tmpfs; `source` a host path ("" for tmpfs); `name` the volume's.
+    `type` is bind, volume, tmpfs or image; `source` a host path, an image's name, "" for tmpfs; `name` the
+    volume's. `layers` are the image's chain ids, bottom first. `below` says what a read-only one makes of
+    the mounts below it: "" read-only where the kernel can, writable, or readonly (or it fails).
     """
 
     type: str
@@ -101,15 +119,19 @@ class MountPoint(Value):
     propagation: str = ""
     recursive: bool = True
     options: tuple[str, ...] = ()  # of a tmpfs
+    subpath: str = ""
+    layers: tuple[str, ...] = ()
+    below: str = ""
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> MountPoint:
         """Read what `to_json` wrote."""
-        return MountPoint(**{**value, "options": tuple(value.get("options", ()))})
+        lists = {name: tuple(value.get(name, ())) for name in ("options", "layers")}
+        return MountPoint(**{**value, **lists})
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name, for the container's record."""
-        return {**self.as_dict(), "options": list(self.options)}
+        return {**self.as_dict(), "options": list(self.options), "layers": list(self.layers)}
 
     def inspect(self) -> dict[str, Any]:
         """Return one entry of `Mounts` as `docker inspect` has it."""

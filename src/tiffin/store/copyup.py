@@ -69,6 +69,19 @@ def _copy_file(stack: Stack, node: Node, target: str) -> None:
         posix.close(source)
 
 
+def give_tree(path: str, uid: int, gid: int) -> None:
+    """Give a file or folder, and all below it, to an owner; links are not followed.
+
+    Nothing is reached by a path that a container could change meanwhile.
+    """
+    posix.chown(path, uid, gid, follow_symlinks=False)
+    if not stat.S_ISDIR(posix.lstat(path).st_mode):
+        return
+    for _, folders, files, folder in os.fwalk(path, follow_symlinks=False):
+        for name in (*folders, *files):
+            posix.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
 def keep_owners(stack: Stack, draft: str) -> None:
     """Give files that replace others of the layers below the noted owners of those (see layer.owners).
 

@@ -233,7 +233,7 @@ def _volumes(store: Store, *, repair: bool, deep: bool) -> Iterator[Finding]:  #
         path = store.layout.volume_data(name)
         if not os.path.isdir(path):
             if repair:
-                store.volumes.ensure(name)
+                store.volumes.ensure(name)  # which takes it back from a rename that was cut off
             message = f"{name}: its folder is missing, and what was in it"
             yield Finding(kind="volume", path=path, message=message, repaired=repair)
     for name in sorted(posix.listdir(store.layout.volumes)):

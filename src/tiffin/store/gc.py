@@ -124,11 +124,21 @@ def _referred(store: Store) -> set[str]:
     for image_id, layers in query("SELECT id, layers FROM images"):
         found.add(image_id)
         found.update(layers.split("\n"))
-    for (layers,) in query("SELECT layers FROM containers"):
-        found.update(layers.split("\n"))
+    for _, held in container_layers(store):
+        found.update(held)
     for (result,) in query("SELECT result FROM steps"):
         found.update(DIGEST.findall(result))
     return found
+
+
+def container_layers(store: Store) -> Iterator[tuple[str, list[str]]]:
+    """Yield containers' ids and the layers that they stand on, or have mounted as images."""
+    rows = store.database.query(
+        "SELECT id, layers, CASE WHEN instr(record, ?) THEN record ELSE '' END FROM containers",
+        ('"type":"image"',),
+    )
+    for container_id, layers, record in rows:
+        yield container_id, layers.split("\n") + DIGEST.findall(record)
 
 
 def image_blobs(store: Store, known: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -51,8 +51,8 @@ class Usage:
                 held.add(digest)
         for image_id, layers, manifest, top in query("SELECT id, layers, manifest, top FROM images"):
             self._hold(IMAGE, image_id, {image_id, *layers.split("\n"), *blobs[manifest], *blobs[top]})
-        for container_id, layers in query("SELECT id, layers FROM containers"):
-            self._hold(CONTAINER, container_id, layers.split("\n"))
+        for container_id, layers in gc.container_layers(store):
+            self._hold(CONTAINER, container_id, layers)
         for key, result in query("SELECT key, result FROM steps"):
             self._hold(STEP, key, gc.DIGEST.findall(result))
         self._hold(LEASE, "", held)

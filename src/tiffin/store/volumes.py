@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
+_OPTIONS = ("type", "o", "device")
+_TOGETHER = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+_RENAMING = "renaming"
 REMOVED = "removed"
 """A file beside a volume's data: its record is about to go, or gone. It means nothing next to a record."""
 
@@ -56,12 +59,13 @@ class Volumes:
     ) -> VolumeRecord:
         """Return the volume of that name, made if it is not there (docker's create does the same)."""
         check_name(name)
+        check_options(options)
         try:
             found = self.get(name)
         except NotFound:
             pass
         else:
-            if os.path.isdir(found.path):
+            if os.path.isdir(found.path) or self.take_back(name):
                 return found
         row = (name, clock.now(), int(anonymous), jsontext.dumps(dict(labels)), jsontext.dumps(dict(options)))
         durable = self._durable and not anonymous
@@ -122,10 +126,7 @@ class Volumes:
         folder = os.path.dirname(self._layout.volume_data(name))
         with self._database.removing(durable=self._durable):
             self.get(name)
-            users = self.users(name)
-            if users:
-                message = f"remove {name}: volume is in use - [{', '.join(users)}]"
-                raise Conflict(message, hint="remove these containers first")
+            self._check_unused(name, "remove")
             self._database.execute("DELETE FROM volumes WHERE name=?", (name,))
             # The folder goes after the row: a kill before the commit must not have lost what is in it,
             # and one after it leaves a folder that gc knows to be nobody's.
@@ -164,19 +165,6 @@ class Volumes:
         """Return the bytes in a volume."""
         return atomic.tree_size(self._layout.volume_data(name))
 
-    def copy(self, name: str, new: str, *, anonymous: bool = False) -> VolumeRecord:
-        """Make a volume with the labels, the options and the files of another.
-
-        Raises NotFound if that is not here, Conflict if the new name is taken.
-        """
-        from tiffin.store.overlay import Stack
-
-        source = self.get(name)
-        made = self.add(new, labels=source.labels, options=source.options, anonymous=anonymous)
-        if not source.options:
-            self.populate(new, Stack([source.path], "user."), "/")
-        return made
-
     def add(
         self,
         name: str,
@@ -188,9 +176,52 @@ class Volumes:
         """Make a volume under a name that must be free; raise Conflict if it is taken."""
         check_name(name)
         with self._database.durable() if self._durable else self._database.transaction():
-            if self._database.one("SELECT 1 FROM volumes WHERE name=?", (name,)):
-                raise Conflict(f"a volume named {name} already exists", hint="choose another name")
+            self._check_free(name)
             return self.ensure(name, labels=labels, options=options, anonymous=anonymous)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a volume that no container has another name; raise Conflict if it is in use, or that taken."""
+        check_name(new)
+        old_folder, folder = (os.path.dirname(self._layout.volume_data(n)) for n in (name, new))
+        try:
+            with self._database.durable() if self._durable else self._database.transaction():
+                self.get(name)
+                self._check_unused(name, "rename")
+                self._check_free(new)
+                self._set_removed_aside(new)
+                # A kill before the commit leaves the folder under the new name: what it was called is in it.
+                atomic.write_file(f"{old_folder}/{_RENAMING}", os.fsencode(name))
+                posix.rename(old_folder, folder)
+                self._database.execute("UPDATE volumes SET name=?, anonymous=0 WHERE name=?", (new, name))
+            atomic.remove_file(f"{folder}/{_RENAMING}")
+        except OSError as error:
+            raise atomic.storage_error(error, f"rename {name}") from error
+
+    def take_back(self, name: str) -> bool:
+        """Give a volume back the folder that a killed rename has moved; return whether there was one."""
+        wanted = os.fsencode(name)
+        for other in posix.listdir(self._layout.volumes):
+            folder = os.path.dirname(self._layout.volume_data(other))
+            try:
+                with open(f"{folder}/{_RENAMING}", "rb") as stream:
+                    found = stream.read() == wanted
+            except OSError:
+                continue
+            with self._database.transaction():
+                if found and not self._database.one("SELECT 1 FROM volumes WHERE name=?", (other,)):
+                    posix.rename(folder, os.path.dirname(self._layout.volume_data(name)))
+                    return True
+        return False
+
+    def _check_unused(self, name: str, verb: str) -> None:
+        users = self.users(name)
+        if users:
+            message = f"{verb} {name}: volume is in use - [{', '.join(users)}]"
+            raise Conflict(message, hint="remove these containers first")
+
+    def _check_free(self, name: str) -> None:
+        if self._database.one("SELECT 1 FROM volumes WHERE name=?", (name,)):
+            raise Conflict(f"a volume named {name} already exists", hint="choose another name")
 
     def populate(self, name: str, stack: Stack, path: str) -> bool:
         """Fill an empty volume with what an image has at `path`: content, owner and mode of the folder too.
@@ -235,6 +266,19 @@ def _make_folder(path: str) -> None:
         posix.chmod(path, 0o755)
     except FileExistsError:
         return
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Raise InvalidArgument with docker's sentence for options that the local driver cannot have."""
+    for name in options:
+        if name == "size":
+            raise InvalidArgument("quota size requested but no quota support")
+        if name not in _OPTIONS:
+            raise InvalidArgument(f'invalid option: "{name}"', hint=f"known are {', '.join(_OPTIONS)}")
+    for name, others in _TOGETHER.items():
+        for other in others:
+            if name in options and other not in options:
+                raise InvalidArgument(f'missing required option: "{other}"')
 
 
 def check_name(name: str) -> str:
