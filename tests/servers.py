@@ -414,6 +414,81 @@ class ConnectProxy(Running):
         self._thread.join()
 
 
+class BadLine(Running):
+    """A bad line to a server: it cuts, corrupts, delays, throttles or stops what passes. Bytes are counted.
+
+    `cut` closes each connection after so many bytes one way, `corrupt` flips the byte at that offset of all
+    answers once, `pace` is seconds before each piece of 64 KiB, and after `stop` bytes of answers nothing
+    passes any more: `stopped` is set then.
+    """
+
+    def __init__(self, port: int, *, cut: int = 0, corrupt: int = 0, pace: float = 0, stop: int = 0) -> None:
+        """Start it in front of a loopback port."""
+        self.cut, self.corrupt, self.pace, self.stop = cut, corrupt, pace, stop
+        self.stopped = threading.Event()
+        self.connections = 0
+        self.passed = 0
+        self._target = port
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return f"127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+            back.start()
+            self._pass(client, server, answers=False)
+            back.join()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, *, answers: bool = True) -> None:
+        total = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(64 << 10):
+                if self.pace:
+                    self._closing.wait(self.pace)
+                sink.sendall(self._count(data) if answers else data)
+                total += len(data)
+                if self.cut and total >= self.cut:
+                    break
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR if self.cut and total >= self.cut else socket.SHUT_WR)
+
+    def _count(self, data: bytes) -> bytes:
+        with self._lock:
+            start, self.passed = self.passed, self.passed + len(data)
+            if start <= self.corrupt - 1 < self.passed:
+                at = self.corrupt - 1 - start
+                data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        if self.stop and self.passed >= self.stop:
+            self.stopped.set()
+            self._closing.wait()
+        return data
+
+    def close(self) -> None:
+        """Stop it."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):

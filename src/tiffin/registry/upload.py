@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _PIECE = 256 << 10
 _CHUNK = 16 << 20
 _LONGEST_CHUNK = 256 << 20
+# What a broken attempt must have brought to be gone on with; less counts as a failure like any other.
+_PROGRESS = 64 << 10
 
 
 class Outgoing:
@@ -50,6 +52,11 @@ class Outgoing:
             raise Corrupt(message)
         self._progress(len(piece))
         return piece
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes that the registry has."""
+        while size:
+            size -= len(self.read(min(size, _PIECE)))
 
     def again(self) -> bool:
         """Start anew and take the counted bytes back; return False if the source cannot."""
@@ -96,7 +103,7 @@ class Upload:
         return self._location(reply.url, reply.headers.get("location", ""))
 
     def send(self, body: Outgoing, location: str = "") -> None:
-        """Send the blob: in one piece, again after a broken connection, in chunks where one piece is refused.
+        """Send the blob: in one piece; in chunks from where it broke off, or where one piece is refused.
 
         `location` is a session that is open already. Raises Unavailable, Corrupt, Forbidden...
         """
@@ -108,6 +115,8 @@ class Upload:
             except transport.Broken as error:
                 if attempt == attempts or not error.again or not body.again():
                     raise
+                if self._went_on(body, location):
+                    return
             else:
                 if status < 300:
                     return
@@ -119,10 +128,31 @@ class Upload:
                 if attempt == attempts or not worth or not body.again():
                     self._cancel(location)
                     raise self._failure(status, answer_body)
-            # A registry keeps what came of a broken attempt: another attempt needs a session of its own.
+            # What a registry kept of a broken attempt was of no use: another one needs a session of its own.
             self._cancel(location)
             location = ""
             self._session.transport.pause(attempt)
+
+    def _went_on(self, body: Outgoing, location: str) -> bool:
+        """Send the rest of a blob whose transfer broke off; False where the registry cannot go on with it.
+
+        Debian's docker-registry never can: its sessions end with a broken request.
+        """
+        self._session.transport.pause(1)
+        try:
+            location, have = self._where(location)
+        except TiffinError:
+            return False
+        if not _PROGRESS <= have <= self._descriptor.size:
+            return False
+        body.skip(have)
+        try:
+            self._send_chunks(body, location, have)
+        except Unavailable:
+            if not body.again():
+                raise
+            return False
+        return True
 
     def _put(self, body: Outgoing, location: str) -> tuple[int, bytes]:
         answer = self._session.send(
@@ -140,9 +170,8 @@ class Upload:
         self._check_digest(answer.status, answer.headers.get("Docker-Content-Digest", ""))
         return answer.status, read_body(answer, answers.BODY_LIMIT, cut=True)
 
-    def _send_chunks(self, body: Outgoing, location: str) -> None:
+    def _send_chunks(self, body: Outgoing, location: str, offset: int = 0) -> None:
         """Send it by PATCH, each chunk kept until the registry has it, then close by an empty PUT."""
-        offset = 0
         while offset < self._descriptor.size:
             chunk = _read_full(body, min(self._chunk, self._descriptor.size - offset))
             location = self._send_chunk(chunk, offset, location)
@@ -156,35 +185,37 @@ class Upload:
     def _send_chunk(self, chunk: bytes, offset: int, location: str) -> str:
         """Send one chunk, the missing part of it again after trouble; return where the next one goes."""
         attempts = self._session.transport.limits.attempts
-        start = 0
-        for attempt in range(1, attempts + 1):
+        start = failures = 0
+        while True:
             part = chunk[start:]
             headers = {
                 "Content-Type": "application/octet-stream",
                 "Content-Range": f"{offset + start}-{offset + len(chunk) - 1}",
             }
+            failures += 1
             try:
                 answer = self._session.send(
                     "PATCH", location, scope=self._scope, headers=headers, body=part, retry=False
                 )
                 text = read_body(answer, answers.BODY_LIMIT, cut=True)
             except transport.Broken as error:
-                if attempt == attempts or not error.again:
+                if failures == attempts or not error.again:
                     raise
             else:
                 if answer.status in {202, 204}:
                     return self._location(answer.url or location, answer.headers.get("Location", ""))
-                if attempt == attempts or (answer.status < 500 and answer.status not in {416, 429}):
+                if failures == attempts or (answer.status < 500 and answer.status not in {416, 429}):
                     raise self._failure(answer.status, text)
-            self._session.transport.pause(attempt)
+            self._session.transport.pause(failures)
             location, end = self._where(location)
             if end >= offset + len(chunk):
                 return location
             if end < offset:
                 message = f"upload {self._descriptor.digest}: the registry lost what it had"
                 raise Unavailable(message, hint="try again")
+            if end - offset - start >= _PROGRESS:
+                failures = 0
             start = end - offset
-        raise AssertionError
 
     def _where(self, location: str) -> tuple[str, int]:
         """Ask how far a session is: its URL and the number of bytes the registry has."""
