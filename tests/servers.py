@@ -280,8 +280,14 @@ class Reply:
 class ScriptedServer(Running):
     """An HTTP server whose answers a test writes: `script(asked)` returns a Reply. Remembers all requests."""
 
-    def __init__(self, script: Callable[[Asked], Reply], *, certificate: Certificate | None = None) -> None:
-        """Start it on a free loopback port."""
+    def __init__(
+        self,
+        script: Callable[[Asked], Reply],
+        *,
+        certificate: Certificate | None = None,
+        known_clients: bool = False,
+    ) -> None:
+        """Start it on a free loopback port; `known_clients` wants a certificate of the same authority."""
         self.asked: list[Asked] = []
         self.troubles: list[BaseException] = []
         self._closing = threading.Event()
@@ -304,6 +310,9 @@ class ScriptedServer(Running):
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate.chain, certificate.key)
+            if known_clients:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(certificate.ca)
             # The handshake belongs into the connection's thread, not into accept.
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False

@@ -63,7 +63,7 @@ def test_limits_of_archives_are_settings(toml: Any) -> None:
 def test_registries_and_proxies_are_tables_of_the_file(toml: Any) -> None:
     """A registry's mirrors, whether its certificate is verified; proxies the environment does not name."""
     path = toml(
-        '[proxies]\nhttps = "http://file:1"\nno = ".lan"\n'
+        '[proxies]\nhttps = "http://file:1"\nno = ".example"\n'
         '[registries."docker.io"]\nmirrors = ["m:5000", "n"]\n[registries."lab:5000"]\ntls_verify = false\n'
     )
     found = settings({"TIFFIN_CONFIG": path, "NO_PROXY": ".example"})

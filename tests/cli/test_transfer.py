@@ -124,8 +124,8 @@ def test_info_shows_what_the_settings_say(tiffin: Tiffin, tmp_path: Path) -> Non
     """Mirrors, insecure registries, proxies (without their passwords) and the rest of tiffin.toml."""
     (tmp_path / "tiffin.toml").write_text(
         "offline = true\ndiscard_blobs = true\n"
-        '[proxies]\nhttps = "http://ann:secret@proxy.lan:3128"\nno = "localhost,.lan"\n'
-        '[registries."docker.io"]\nmirrors = ["mirror.lan:5000"]\n'
+        '[proxies]\nhttps = "http://ann:secret@proxy.example:3128"\nno = "localhost,.example"\n'
+        '[registries."docker.io"]\nmirrors = ["mirror.example:5000"]\n'
         '[registries."lab:5000"]\ntls_verify = false\n'
     )
     told = subprocess.run(
@@ -137,9 +137,9 @@ def test_info_shows_what_the_settings_say(tiffin: Tiffin, tmp_path: Path) -> Non
     for line in (
         "Offline: true",
         "Discard Blobs: true",
-        "HTTPS Proxy: http://xxxxx:xxxxx@proxy.lan:3128",
-        "No Proxy: localhost,.lan",
-        "Registry docker.io:\n  Mirror: mirror.lan:5000",
+        "HTTPS Proxy: http://xxxxx:xxxxx@proxy.example:3128",
+        "No Proxy: localhost,.example",
+        "Registry docker.io:\n  Mirror: mirror.example:5000",
         "Registry lab:5000: insecure",
     ):
         assert f"\n {line}\n" in told

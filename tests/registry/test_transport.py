@@ -22,6 +22,7 @@ from tiffin.errors import Forbidden, InvalidArgument, Unavailable
 from tiffin.registry import address
 from tiffin.registry.client import Repository, login
 from tiffin.registry.credentials import Credential, Credentials
+from tiffin.settings import RegistrySettings
 from tiffin.spec import mediatype
 from tiffin.spec.manifest import Manifest
 from tiffin.spec.reference import Reference
@@ -220,3 +221,50 @@ def test_a_broken_certificate_file_is_named(settings: Settings) -> None:
         stream.write("nothing")
     with repository("shop.example/x", settings) as client, pytest.raises(InvalidArgument, match=r"ca\.crt"):
         client.resolve()
+
+
+def test_a_client_shows_its_certificate(settings: Settings, certificate: Certificate) -> None:
+    """A registry that lets in known clients only gets the certificate of its folder in certs.d."""
+    with (
+        ScriptedServer(manifest, certificate=certificate, known_clients=True) as server,
+        ConnectProxy({"shop.example:443": server.port}) as proxy,
+    ):
+        through = settings.replace(proxies={"https": proxy.url})
+        trust(settings, certificate, "shop.example")
+        with repository("shop.example/x", through) as client, pytest.raises(Unavailable):
+            client.resolve()
+        folder = f"{settings.docker_config}/certs.d/shop.example"
+        shutil.copy(certificate.chain, f"{folder}/client.cert")
+        shutil.copy(certificate.key, f"{folder}/client.key")
+        with repository("shop.example/x", through) as client:
+            assert client.resolve()[1] == MANIFEST.raw
+
+
+def test_a_certificate_need_not_be_verified(settings: Settings, certificate: Certificate) -> None:
+    """With tls_verify = false an unknown certificate will do, for that registry and no other."""
+    with (
+        ScriptedServer(manifest, certificate=certificate) as server,
+        ConnectProxy({"shop.example:443": server.port, f"{HUB}:443": server.port}) as proxy,
+    ):
+        said = {"shop.example": RegistrySettings(tls_verify=False)}
+        through = settings.replace(proxies={"https": proxy.url}, registries=said)
+        with repository("shop.example/x", through) as client:
+            assert client.resolve()[1] == MANIFEST.raw
+        with repository("busybox", through) as client, pytest.raises(Unavailable, match="x509"):
+            client.resolve()
+
+
+def test_plain_http_where_the_settings_allow_it(settings: Settings) -> None:
+    """A registry without TLS is asked in the clear if its settings say that nothing need be verified."""
+    with ScriptedServer(manifest) as server:
+        far = {"http": f"http://{server.host}", "https": f"http://{server.host}"}
+        through = settings.replace(
+            proxies=far, registries={"lab.example:5000": RegistrySettings(tls_verify=False)}
+        )
+        with repository("lab.example:5000/x", through) as client:
+            assert client.resolve()[1] == MANIFEST.raw
+        assert server.asked[-1].path == "http://lab.example:5000/v2/x/manifests/latest"
+        with repository("other.example:5000/x", through) as client, pytest.raises(Unavailable):
+            client.resolve()
+        with pytest.raises(Forbidden):
+            address.check_url("http://other.example:5000/v2/", local=False, plain={"lab.example:5000"})
