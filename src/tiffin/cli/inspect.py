@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     Look = Callable[[str], dict[str, Any]]
 
+_AS = "Print the docker run that makes it (docker)"
 _TYPES = ("container", "image", "network", "volume")
 
 
 def container(parsed: Parsed, session: Session) -> int:
-    """Show containers."""
+    """Show containers, or the commands that make them again."""
+    if parsed.given("as"):
+        return _commands(parsed, session)
     size = parsed.flag("size")
     return show(parsed, lambda name: session.engine.containers.inspect(name, size=size))
 
@@ -38,6 +41,8 @@ def anything(parsed: Parsed, session: Session) -> int:
     if wanted and wanted not in _TYPES:
         message = f'"{wanted}" is not a valid value for --type'
         raise InvalidArgument(message, hint="known are " + ", ".join(_TYPES))
+    if parsed.given("as"):
+        return _commands(parsed, session)
     size = parsed.flag("size")
     engine = session.engine
 
@@ -55,6 +60,34 @@ def anything(parsed: Parsed, session: Session) -> int:
     if wanted:
         return show(parsed, looks[wanted])
     return show(parsed, lambda name: _first(looks.values(), name))
+
+
+def _commands(parsed: Parsed, session: Session) -> int:
+    """Print `docker run ...` for each container."""
+    from tiffin.cli import as_docker
+    from tiffin.cli.each import each
+    from tiffin.spec.container import ContainerConfig
+
+    if parsed.text("as") != "docker":
+        message = f'"{parsed.text("as")}" is not a valid value for --as'
+        raise InvalidArgument(message, hint="only docker is known")
+    engine = session.engine
+
+    def one(name: str) -> str:
+        record = engine.containers.get(name)
+        try:
+            image = ContainerConfig.from_json(engine.images.inspect(record.image_id)["Config"] or {})
+        except NotFound:
+            image = ContainerConfig()
+        config = record.config
+        if config.hostname == record.id[:12]:
+            config = config.replace(hostname="")
+        host = record.host
+        if host.network_mode == "bridge":
+            host = host.replace(network_mode="default")  # which it is
+        return as_docker.line(config, host, name=record.name, image=image)
+
+    return each(parsed.arguments, one)
 
 
 def _first(looks: Iterable[Look], name: str) -> dict[str, Any]:
@@ -99,6 +132,7 @@ INSPECT = Command(
     short="Return low-level information on Docker objects",
     minimum=1,
     flags=(
+        ("as", "", "string", _AS, "", DONE),
         ("format", "f", "string", JSON_FORMAT, "", DONE),
         ("size", "s", "bool", "Display total file sizes if the type is container", "", DONE),
         ("type", "", "string", "Only inspect objects of the given type", "", DONE),
@@ -111,6 +145,7 @@ CONTAINER_INSPECT = Command(
     short="Display detailed information on one or more containers",
     minimum=1,
     flags=(
+        ("as", "", "string", _AS, "", DONE),
         ("format", "f", "string", JSON_FORMAT, "", DONE),
         ("size", "s", "bool", "Display total file sizes", "", DONE),
     ),

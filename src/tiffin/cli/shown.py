@@ -68,6 +68,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_fork.py": "name number",
     },
     "container inspect": {
+        "test_as_docker.py": "as",
         "test_session_docker.py": "",
         "test_session_flags.py": "format size",
     },
@@ -228,6 +229,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_manifest.py": "",
     },
     "inspect": {
+        "test_as_docker.py": "as",
         "test_session.py": "format",
         "test_session_docker.py": "size type",
     },

@@ -296,6 +296,15 @@ _TEXTS = {
     "cgroup_parent": "CgroupParent",
     "isolation": "Isolation",
 }
+_NEVER: dict[str, Any] = {
+    "Cgroup": "",
+    "ConsoleSize": [0, 0],
+    "CpuCount": 0,
+    "CpuPercent": 0,
+    "IOMaximumBandwidth": 0,
+    "IOMaximumIOps": 0,
+}
+"""Members that docker shows and that are another system's, or the client's own."""
 _COUNTS = {
     "blkio_weight": "BlkioWeight",
     "cpu_realtime_period": "CpuRealtimePeriod",
@@ -485,6 +494,7 @@ class HostConfig(Value):
             "Dns": list(self.dns),
             "DnsSearch": list(self.dns_search),
             "DnsOptions": list(self.dns_options),
+            **_NEVER,
             "MemorySwappiness": self.memory_swappiness,
             "OomKillDisable": self.oom_kill_disable,
             "DeviceCgroupRules": list(self.device_cgroup_rules) or None,
