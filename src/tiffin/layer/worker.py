@@ -41,7 +41,6 @@ class Source:
         `growing` says that the file is still being written, by somebody who verifies its bytes.
         """
         self._growing = growing
-        self.packed = None if growing else hashlib.sha256()
         self.unpacked = hashlib.sha256()
         self.packed_size = 0
         self.unpacked_size = 0
@@ -50,6 +49,8 @@ class Source:
         while len(self._first) < HEAD and (data := self._read()):
             self._first += data
         self.kind = sniff(self._first)
+        # What is not packed is hashed once for both.
+        self.packed = None if growing else hashlib.sha256() if self.kind else self.unpacked
         self._decompressor = Decompressor(self.kind)
         self._ready: SimpleQueue[bytes | BaseException] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
@@ -88,7 +89,7 @@ class Source:
     def _stream(self) -> Iterator[bytes]:
         data = self._first
         while data:
-            if self.packed:
+            if self.packed and self.kind:
                 self.packed.update(data)
             self.packed_size += len(data)
             for piece in self._decompressor.pieces(data):
