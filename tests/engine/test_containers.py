@@ -211,6 +211,13 @@ def test_environment_user_and_names_as_docker_makes_them(engine: Engine) -> None
         shell(engine, "true", user="ghost")
 
 
+def test_a_working_folder_that_is_missing_is_made(engine: Engine) -> None:
+    """It is root's, 0755, whoever the process is."""
+    script = "pwd; id -u; stat -c '%u:%g %a' /new /new/deep"
+    done = shell(engine, script, user="web", working_dir="/new/deep")
+    assert done.stdout == b"/new/deep\n7\n0:0 755\n0:0 755\n"
+
+
 def test_a_new_volume_is_filled_from_the_image(engine: Engine) -> None:
     """A named volume gets content, owner and mode of the image's folder once; a bind never does."""
     host = HostConfig(binds=("pool:/data",))

@@ -339,3 +339,21 @@ def test_images_are_compared_where_the_ids_are(user: User) -> None:
     assert user.tiffin("history", "--waste", "-q", "secret:1")
     user.tiffin("rm", "secret")
     user.tiffin("rmi", "secret:1")
+
+
+def test_mounts_of_images_and_parts(user: User) -> None:
+    """An image, a part of a volume, another's volumes and a fork: as root has them."""
+    fill = "mkdir -p /v/a; echo 1 > /v/a/x; echo 2 > /own"
+    user.tiffin("run", "--name", "filler", "-v", "parts:/v", "base:1", "sh", "-c", fill)
+    part = ("--mount", "type=volume,src=parts,dst=/p,volume-subpath=a")
+    image = ("--mount", "type=image,src=base:1,dst=/i,image-subpath=data")
+    seen = ("base:1", "cat", "/p/x", "/i/seed", "/v/a/x")
+    assert user.tiffin("run", "--rm", *part, *image, "--volumes-from", "filler", *seen) == "1\nseed\n1\n"
+    user.tiffin("container", "fork", "--name", "forked", "filler")
+    for name in ("filler", "forked"):
+        assert "A /own" in user.tiffin("diff", name)
+    user.tiffin("volume", "clone", "parts", "again")
+    assert user.tiffin("run", "--rm", "-v", "again:/v", "base:1", "cat", "/v/a/x") == "1\n"
+    user.tiffin("run", "--rm", "-v", "owned:/v:U", "base:1", "true")
+    user.tiffin("rm", "filler", "forked")
+    user.tiffin("volume", "rm", "parts", "again", "owned")

@@ -16,6 +16,7 @@ ANNOTATIONS = "differs: names that change what the runtime does are refused"
 WINDOWS = "refused: it is for Windows containers"
 SECURITY = "differs: no credentialspec; SELinux labels change nothing"
 STORAGE = "refused: overlay has no options of one container; its size is bounded by xfs project quotas only"
+PROPAGATION = "differs: with shared or rshared, what the container mounts does not reach the host"
 DRIVERS = "differs: local is the only one"
 QUOTAS = (
     "refused: overlayfs has no sizes of its own; put the store on a file system that is as large as wanted"
@@ -133,7 +134,7 @@ SHARED: tuple[Flag, ...] = (
         "", DONE,
     ),
     ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100)", "-1", DONE),
-    ("mount", "", "mount", "Attach a filesystem mount to the container", "", DONE),
+    ("mount", "", "mount", "Attach a filesystem mount to the container", "", PROPAGATION),
     ("name", "", "string", "Assign a name to the container", "", DONE),
     ("network", "", "network", "Connect a container to a network", "", DONE),
     ("network-alias", "", "list", "Add network-scoped alias for the container", "", DONE),
@@ -173,7 +174,7 @@ SHARED: tuple[Flag, ...] = (
     ("user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])", "", DONE),
     ("userns", "", "string", "User namespace to use", "", DONE),
     ("uts", "", "string", "UTS namespace to use", "", DONE),
-    ("volume", "v", "list", "Bind mount a volume", "", DONE),
+    ("volume", "v", "list", "Bind mount a volume", "", PROPAGATION),
     ("volume-driver", "", "string", "Optional volume driver for the container", "", DRIVERS),
     ("volumes-from", "", "list", "Mount volumes from the specified container(s)", "", DONE),
     ("workdir", "w", "string", "Working directory inside the container", "", DONE),
