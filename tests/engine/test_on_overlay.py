@@ -13,13 +13,14 @@ from tests.engine.parts import check_sound
 from tests.engine.test_containers import config
 from tests.store.parts import mounted
 from tiffin.engine.commit import CommitRequest
+from tiffin.engine.engine import Engine
 from tiffin.engine.streams import communicate
+from tiffin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tiffin.engine.engine import Engine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts an overlay")
 
@@ -96,6 +97,44 @@ def test_steps_see_what_the_steps_before_deleted(on_overlay: Engine, tmp_path: P
         assert done.stdout == b"/data/file /srv/deep /srv/deep/new\n"
         check_sound(other)
     on_overlay.images.remove("steps:1")
+
+
+_REPRODUCED = """\
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+ENV PATH=/bin
+RUN mkdir -p /a/b/c /d/e && echo x > /a/b/file && ln /a/b/file /a/link && ln -s b /a/soft && mkfifo /d/pipe \\
+ && echo gone > /d/gone && echo same > /d/same && chown 5:6 /d/e && chmod 4755 /a/b/file && echo w > /d/when
+RUN rm /d/gone && rm -r /a/b/c && mkdir /a/b/c && rm -r /d/e && mkdir /d/e && echo y > /d/e/new \\
+ && chmod 644 /d/same && chown -R 7:8 /a/b && rm /a/link && mv /d/when /d/then && touch /a/b
+COPY --chown=3:4 busybox /d/e/
+RUN cp -p /d/same /d/s2 && mv /d/s2 /d/same && rm -r /a && mkdir -p /a/z
+"""
+
+
+@pytest.mark.parametrize("kind", ["overlay", "copy"])
+def test_the_digest_is_the_same_on_every_snapshotter(on_overlay: Engine, tmp_path: Path, kind: str) -> None:
+    """With SOURCE_DATE_EPOCH one context gives one image, whatever the store lies on and however it works."""
+    context = base_context(tmp_path / "context")
+    given = {"dockerfile": _REPRODUCED, "build_args": {"SOURCE_DATE_EPOCH": "1700000000"}, "no_cache": True}
+    expected = on_overlay.images.build(context, tags=["same:1"], **given).image_id
+    layers = on_overlay.images.inspect("same:1")["RootFS"]["Layers"]
+    settings = Settings.from_environment(
+        {
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "TIFFIN_SNAPSHOTTER": kind,
+            "TIFFIN_DURABLE": "0",
+        },
+        root=f"{tmp_path}/root",
+        run=f"{tmp_path}/run",
+    )
+    with Engine(settings) as other:
+        built = other.images.build(context, tags=["same:1"], **given).image_id
+        assert other.images.inspect("same:1")["RootFS"]["Layers"] == layers
+    assert built == expected
+    on_overlay.images.remove("same:1")
 
 
 def test_nothing_stays(on_overlay: Engine) -> None:
