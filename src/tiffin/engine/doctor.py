@@ -33,6 +33,7 @@ RUNGS = {
 }
 
 
+_DISKS = {"ext3", "ext4", "xfs", "btrfs", "f2fs"}
 _COPIED = "each gets a copy of its image's files: "
 
 
@@ -92,9 +93,21 @@ def _trial(settings: Settings) -> Iterator[Check]:
         yield Check(name="containers", good=False, text=namespace, remedy=privilege_remedy(settings))
     elif mount:
         remedy = "a store on a local disk that is no overlay is faster: --root or TIFFIN_ROOT"
+        if folder := _elsewhere():
+            remedy += f", for example {folder}/tiffin"
         yield Check(name="containers", good=True, text=_COPIED + mount, remedy=remedy)
     else:
         yield Check(name="containers", good=True, text=f"their mounts work below {place}")
+
+
+def _elsewhere() -> str:
+    """Return a folder of this user's on a disk of its own (a pod's volume), "" where there is none."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            _, folder, kind, *_ = line.split()
+            if kind in _DISKS and folder != "/" and os.path.isdir(folder) and os.access(folder, os.W_OK):
+                return folder
+    return ""
 
 
 def privilege_remedy(settings: Settings) -> str:
