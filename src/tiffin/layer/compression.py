@@ -25,6 +25,9 @@ _MAGIC = {
 # isal and zstandard cannot be told how much to return, so they get their input in steps so small that even
 # the tightest bomb of the kind returns 64 MiB at most: gzip grows 1032-fold, a zstd run of zeros 32768-fold.
 _STEP = {"gzip": 1 << 16, "zstd": 1 << 11}
+# Once a step has returned more than this the others are smaller: several pieces may wait for their reader.
+_LARGE = 1 << 22
+_SMALL_STEP = {"gzip": 1 << 13, "zstd": 1 << 8}
 _PIECE = 1 << 18
 _ISAL_BEST = 3
 _LEVEL = {"gzip": 2, "zstd": 3, "xz": 6, "bzip2": 9}
@@ -72,10 +75,15 @@ class Decompressor:
             parts: list[bytes] = []
             size = 0
             view = memoryview(data)
-            for start in range(0, len(data), self._step):
-                for part in self._unpack(view[start : start + self._step]):
+            start = 0
+            while start < len(data):
+                step = self._step
+                for part in self._unpack(view[start : start + step]):
                     parts.append(part)
                     size += len(part)
+                    if len(part) > _LARGE:
+                        self._step = _SMALL_STEP[self.kind]
+                start += step
                 if size >= _PIECE:
                     yield b"".join(parts) if len(parts) > 1 else parts[0]
                     parts.clear()
