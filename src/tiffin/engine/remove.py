@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.engine import lost
+import os
+
 from tiffin.engine.forget import remove_anonymous
-from tiffin.engine.start import connect, until_closed
 from tiffin.engine.views import event_attributes
 from tiffin.errors import Conflict, NotFound, Unavailable
 
@@ -48,6 +48,8 @@ def check(record: ContainerRecord, state: ContainerState, *, force: bool) -> Non
 
 def _settle(engine: Engine, record: ContainerRecord) -> None:
     """Wait for a keeper that is leaving, finish what a killed one left; raise Conflict for one that stays."""
+    from tiffin.engine import lost
+
     containers = engine.store.containers
     state = containers.state(record.id)
     try:
@@ -62,6 +64,10 @@ def _settle(engine: Engine, record: ContainerRecord) -> None:
 
 def _end(engine: Engine, record: ContainerRecord) -> None:
     """Kill the process if there is one, and wait until the keeper has given everything back."""
+    if not os.path.isdir(engine.store.layout.live(record.id)):
+        return  # most that are removed have ended: what talks to a keeper is a third of the work
+    from tiffin.engine.start import connect, until_closed
+
     try:
         connection = connect(engine.store, record)
     except Conflict:
