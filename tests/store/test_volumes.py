@@ -158,3 +158,43 @@ def test_gc_takes_what_a_killed_create_left(store: Store) -> None:
     store.database.execute("DELETE FROM volumes")
     assert [item.kind for item in gc.sweep(store)] == ["volume"]
     assert os.listdir(store.layout.volumes) == []
+
+
+def test_a_rename_that_was_cut_off_loses_nothing(store: Store) -> None:
+    """Killed between the move of the folder and the commit, the volume has its files under its old name."""
+    record = store.volumes.ensure("old")
+    with open(f"{record.path}/file", "w") as stream:
+        stream.write("kept")
+    folder = os.path.dirname(record.path)
+    with open(f"{folder}/renaming", "w") as stream:
+        stream.write("old")
+    os.rename(folder, os.path.dirname(store.layout.volume_data("new")))
+    gc.sweep(store)
+    with open(f"{store.volumes.ensure('old').path}/file") as stream:
+        assert stream.read() == "kept"
+    with pytest.raises(NotFound):
+        store.volumes.get("new")
+
+
+def test_a_killed_rename_leaves_the_files_under_one_of_the_names(settings: Settings) -> None:
+    """Wherever renaming dies, the files are there under the name that has a record."""
+    number = 0
+
+    def rename() -> None:
+        with Store(settings) as store:
+            store.volumes.rename(f"old{number}", f"new{number}")
+
+    with Store(settings) as store:
+        for name in (f"old{n}" for n in range(60)):
+            with open(f"{store.volumes.ensure(name).path}/file", "w") as stream:
+                stream.write(name)
+    for _ in die_everywhere(rename):
+        with Store(settings) as store:
+            gc.sweep(store)
+            found = [r.name for r in store.volumes.list() if r.name in {f"old{number}", f"new{number}"}]
+            assert len(found) == 1
+            with open(f"{store.volumes.ensure(found[0]).path}/file") as stream:
+                assert stream.read() == f"old{number}"
+        number += 1
+    assert found == [f"new{number - 1}"]
+    assert number > 8, "the deaths did not cover the deed"
