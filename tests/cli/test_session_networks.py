@@ -6,7 +6,10 @@ The host is a network namespace of the test's own, so that nothing of this machi
 from __future__ import annotations
 
 import json
+import os
+import random
 import select
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +20,7 @@ from tests.cli.conftest import Tiffin, furnished
 from tests.netns import Host, cable
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
 
 HERE, THERE = "198.18.0.1", "198.18.0.2"
@@ -541,3 +545,123 @@ def wait_until_quiet(host: Host) -> None:
         while "tf-" in (shown := host.run("ip", "-br", "link")) or "tv" in shown:
             monitor.stdout.readline()
         monitor.kill()
+
+
+def keeper_of(tiffin: Inside, name: str) -> int:
+    """Return the process id of a container's keeper."""
+    made = tiffin("inspect", "-f", "{{.Id}}", name).strip()
+    with open(f"{tiffin.root}.run/containers/{made}/state") as stream:
+        return int(json.load(stream)["keeper"])
+
+
+def kill_keeper(tiffin: Inside, name: str) -> None:
+    """Kill a container's keeper at once, and wait until it has gone."""
+    pid = keeper_of(tiffin, name)
+    handle = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([handle], [], [])
+    os.close(handle)
+
+
+def test_what_a_killed_keeper_left_goes(tiffin: Inside, host: Host) -> None:
+    """After kill -9 of a keeper the next command takes back its lease, its names, its ports, the bridge."""
+    wait_until_quiet(host)
+    before = host.state()
+    tiffin("run", "-d", "--name", "one", "-p", "8080:80", "box:1", "sleep", "60")
+    tiffin("run", "-d", "--name", "two", "box:1", "sleep", "60")
+    kill_keeper(tiffin, "one")
+    tiffin("ps")
+    assert "8080" not in host.run("nft", "list", "ruleset")
+    assert tiffin("network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "bridge") == "two\n"
+    kill_keeper(tiffin, "two")
+    tiffin("rm", "one", "two")
+    wait_until_quiet(host)
+    assert host.state() == before
+    tiffin("run", "-d", "--name", "one", "-p", "8080:80", "box:1", "sleep", "60")  # the port is free
+
+
+def test_flushed_rules_come_back(tiffin: Inside, host: Host) -> None:
+    """Somebody who flushes all rules breaks running containers only until the next start."""
+    served(tiffin, "-p", "8080:80")
+    host.run("nft", "flush", "ruleset")
+    tiffin("run", "--rm", "box:1", "true")
+    assert answer(host, HERE, 8080) == "web"
+
+
+def test_a_reset_store_leaves_nothing_on_the_host(tmp_path: pathlib.Path, host: Host) -> None:
+    """`system reset` takes bridges and rules with the store."""
+    made = Inside(str(tmp_path / "root"), host)
+    for tiffin in furnished(made, tmp_path):
+        wait_until_quiet(host)
+        before = host.state()
+        made("run", "-d", "--name", "one", "box:1", "sleep", "60")
+        kill_keeper(made, "one")
+        tiffin("ps")
+        tiffin("system", "reset", "--force")
+        assert host.state() == before
+        break
+
+
+@pytest.mark.long
+def test_two_hundred_random_steps(tiffin: Inside, host: Host) -> None:
+    """Whatever is done in whatever order, what is up are exactly the networks of the running containers."""
+    wait_until_quiet(host)
+    before = host.state()
+    dice = random.Random(7)
+    networks = ("red", "green", "blue")
+    for name in networks:
+        tiffin("network", "create", name)
+    names = [f"c{number}" for number in range(6)]
+    for number, name in enumerate(names):
+        ports = ("-p", f"{8100 + number}:80")
+        tiffin("create", "--name", name, *ports, "--network", dice.choice(networks), "box:1", "sleep", "600")
+    for _ in range(200):
+        name, network = dice.choice(names), dice.choice(networks)
+        action = dice.choice(("connect", "disconnect", "start", "start", "stop", "kill", "check"))
+        if action in {"connect", "disconnect"}:
+            tiffin.run("network", action, network, name)
+        elif action == "start":
+            tiffin.run("start", name)
+        elif action == "stop":
+            tiffin.run("stop", "-t", "0", name)
+        elif action == "kill" and name in tiffin("ps", "--format", "{{.Names}}").split():
+            kill_keeper(tiffin, name)
+        else:
+            check_all(tiffin, host, networks)
+    check_all(tiffin, host, networks)
+    tiffin("rm", "-f", *names)
+    tiffin("network", "rm", *networks)
+    wait_until_quiet(host)
+    assert host.state() == before
+
+
+def check_all(tiffin: Inside, host: Host, networks: tuple[str, ...]) -> None:
+    """Compare interfaces, rules and leases with the containers that run."""
+    running = tiffin("ps", "--format", "{{.Names}}").split()  # settles what was killed
+    tiffin("network", "prune", "-f", "--filter", "label=none")
+    shown = [json.loads(tiffin("inspect", name))[0] for name in running]
+    wanted = {
+        (network, one["Name"].strip("/"), endpoint["IPAddress"])
+        for one in shown
+        for network, endpoint in one["NetworkSettings"]["Networks"].items()
+    }
+    while True:  # keepers that end give things back a moment later
+        leases = {
+            (name, endpoint["Name"], endpoint["IPv4Address"].partition("/")[0])
+            for name in networks
+            for endpoint in json.loads(tiffin("network", "inspect", name))[0]["Containers"].values()
+        }
+        links = [line.split("@")[0] for line in host.run("ip", "-br", "link").splitlines()]
+        if leases == wanted and sum(link.startswith("tv") for link in links) == len(wanted):
+            break
+    rules = host.run("nft", "list", "ruleset")
+    for one in shown:
+        for bound in one["NetworkSettings"]["Ports"].values():
+            for port in bound or ():
+                assert port["HostIp"] == "::" or f"tcp . {port['HostPort']} : " in rules
+    assert rules.count(" : 172.") == sum(
+        port["HostIp"] != "::"
+        for one in shown
+        for bound in one["NetworkSettings"]["Ports"].values()
+        for port in bound or ()
+    )

@@ -175,7 +175,7 @@ BUILD = Command(
             "string",
             "Set the networking mode for the RUN instructions during build",
             "default",
-            "differs: none and host; host is the default, as bridge networks are not built yet",
+            "differs: default, none and host; no networks of one's own",
         ),
         ("no-cache", "", "bool", "Do not use cache when building the image", "", DONE),
         ("platform", "", "string", "Set platform if server is multi-platform capable", "", DONE),

@@ -19,12 +19,13 @@ from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
 from tiffin.spec.mount import Mount
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
+from tiffin.spec.value import EMPTY
 from tiffin.store.containers import ContainerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import BinaryIO
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, BinaryIO
 
     from tiffin.build.events import BuildEvent
     from tiffin.build.roles import Built, Options, Output, RunRequest
@@ -50,7 +51,9 @@ def build(
     names = [_tag(tag) for tag in tags]  # before anything is built
     if options.network not in {"default", "none", "host"}:
         message = f"network {options.network} not found"
-        raise Unsupported(message, hint="bridge networks are not built yet: use --network none or host")
+        raise Unsupported(
+            message, hint="a build's commands are on the default network, on the host's, or on none"
+        )
 
     def tell(event: BuildEvent) -> None:
         if isinstance(event, StepDone) and event.layer and not event.cached:
@@ -146,7 +149,7 @@ class _Runner:
 
     def _record(self, request: RunRequest) -> ContainerRecord:
         container_id = self._engine.store.containers.new_id()
-        network = "host" if request.network == "default" else request.network
+        host, networks = self._network(request.network)
         return ContainerRecord(
             id=container_id,
             name=f"build-{container_id[:12]}",
@@ -160,8 +163,20 @@ class _Runner:
                 cmd=request.argv,
                 working_dir=request.cwd,
             ),
-            host=HostConfig(network_mode=network, log_config=LogConfig(type="none")),
+            host=host,
+            networks=networks,
         )
+
+    def _network(self, mode: str) -> tuple[HostConfig, Mapping[str, Mapping[str, Any]]]:
+        """Return how a command is on a network; an ordinary user has no bridges, and uses the host's."""
+        if mode == "default":
+            mode = "bridge" if self._engine.settings.privilege.rung == "root" else "host"
+        host = HostConfig(network_mode=mode, log_config=LogConfig(type="none"))
+        if mode != "bridge":
+            return host, EMPTY
+        from tiffin.engine import wiring
+
+        return host, wiring.endpoints(self._engine, host, EMPTY)
 
     def _with_files(self, record: ContainerRecord, request: RunRequest) -> ContainerRecord:
         """Put the files that the command needs beside its bundle and mount them."""

@@ -96,6 +96,8 @@ def _finish(engine: Engine, container_id: str) -> None:
         final = {**facts, **state.to_json()}
         atomic.write_file(f"{folder}/state", jsontext.dumps_bytes(final))
     atomic.remove_tree(live)
+    if os.path.isdir(store.layout.networks):
+        engine.networks.settle()
     if state.error == KEEPER_LOST:
         _tell(engine, container_id, state.exit_code)
 

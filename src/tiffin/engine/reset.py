@@ -44,6 +44,12 @@ def reset(settings: Settings) -> list[str]:
     if running:
         message = f"containers are running: {', '.join(name[:12] for name in running)}"
         raise Conflict(message, hint="remove them first: tiffin rm -f CONTAINER")
+    if settings.privilege.rung == "root" and _names(layout.networks):
+        from tiffin.network import link, living
+        from tiffin.network.plan import Place
+
+        with link.open_route() as route, living.Lock():
+            living.settle(Place(folder=layout.networks, table=layout.rules), route)
     from tiffin.keeper import userns
 
     if settings.privilege.rung != "none":

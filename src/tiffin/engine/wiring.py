@@ -35,6 +35,9 @@ def endpoints(
 
     Raises NotFound, InvalidArgument (in docker's words), Unsupported where bridges cannot be had.
     """
+    if engine.settings.privilege.rung != "root":
+        message = f"network {host.network_mode}: bridge networks of ordinary users are not built yet"
+        raise Unsupported(message, hint="use --network none or host")
     if not rules.available():
         message = "bridge networks need nftables, which is not installed"
         raise Unsupported(message, hint="apt-get install nftables; --network none and host do without")
