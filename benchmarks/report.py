@@ -11,6 +11,8 @@ from typing import Any
 # The ratio to the best peer that a row must not exceed; a row without one is information.
 TARGETS = {
     "run --rm true, no network": 0.35,
+    "run --rm true, no network, as a user (subids)": 0.3,
+    "run --rm true, no network, as a user (single)": 0.3,
     "run --rm true, default network": 0.25,
     "run -d": 0.4,
     "exec true": 0.5,

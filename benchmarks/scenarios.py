@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from engines import Engine, Failed
 from local import disk_after, group_archives, group_memory, group_tags
 
+import rootless
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -172,13 +174,19 @@ def write(path: str, content: str | bytes) -> None:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
-def group_build(bench: Bench) -> None:
-    """Builds: ten small steps, independent stages, a large context."""
-    ten, stages, large = bench.path("ten"), bench.path("stages"), bench.path("large")
+def _ten_steps(bench: Bench) -> str:
+    """Return a context with ten small steps."""
+    ten = bench.path("ten")
     write(f"{ten}/Dockerfile", TEN_STEPS)
     write(f"{ten}/first.txt", "1")
     for number in range(50):
         write(f"{ten}/lib/m{number}.py", f"x = {number}\n" * 50)
+    return ten
+
+
+def group_build(bench: Bench) -> None:
+    """Builds: ten small steps, independent stages, a large context."""
+    ten, stages, large = _ten_steps(bench), bench.path("stages"), bench.path("large")
     write(f"{stages}/Dockerfile", STAGES)
     write(f"{large}/Dockerfile", f"FROM {BASE}\nCOPY . /context\n")
     noise = random.Random(7)
@@ -343,6 +351,32 @@ def group_many(bench: Bench) -> None:
     bench.interleave(bench.options.heavy, "many", many)
 
 
+def group_rootless(bench: Bench) -> None:
+    """Ordinary users: `run` beside podman's, builds and pulls beside our own root's."""
+    root, heavy = bench.engines[0], bench.options.heavy
+    ten, many = _ten_steps(bench), _images(bench)["20,000 files"]
+    local, shared = "localhost/bench-travel:1", Registry(bench.work)
+    remote = f"{shared.address}/bench/many:1"
+    try:
+        root.output("build", "-t", local, many)
+        root.output("tag", local, remote)
+        root.output("push", remote)
+        root.quietly("rmi", "-f", local, remote)
+        root.quietly("builder", "prune", "-af")  # or its layers would still be here
+        with rootless.Users(bench, bench.path("base")).engines(BASE) as users:
+            rootless.runs(bench, users, BASE)
+            for rung in ("subids", "single"):
+                pair = users[rung], root
+                for row, scenario in (
+                    ("build 10 steps, no cache", rootless.building(ten)),
+                    ("pull 20,000 files", rootless.pulling(remote)),
+                ):
+                    name = f"{row}, as a user ({rung})"
+                    rootless.against_root(bench.results, name, heavy, pair, scenario)
+    finally:
+        shared.close()
+
+
 GROUPS = {
     "run": group_run,
     "life": group_life,
@@ -353,4 +387,5 @@ GROUPS = {
     "tags": group_tags,
     "memory": group_memory,
     "many": group_many,
+    "rootless": group_rootless,
 }
