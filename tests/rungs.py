@@ -8,7 +8,7 @@ from tiffin.settings import privilege
 
 PRIVILEGE = privilege({})
 
-needs_root = pytest.mark.skipif(PRIVILEGE.rung != "root", reason="mounts, nodes or owners that need root")
+needs_root = pytest.mark.skipif(PRIVILEGE.rung != "root", reason="nodes, mounts, owners, namespaces of root")
 needs_cgroups = pytest.mark.skipif(not PRIVILEGE.cgroups, reason="without cgroups limits are refused")
 needs_ids = pytest.mark.skipif(PRIVILEGE.rung == "single", reason="with one id all is root's")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rungs import needs_root
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -122,6 +124,7 @@ def _listing(tiffin: Tiffin, box: str, path: str) -> dict[str, tuple[str, int, i
     return found
 
 
+@needs_root
 def test_into(tiffin: Tiffin, box: str, tmp_path: Path) -> None:
     """A file, a folder, its content and a link go where they should; root gets them unless -a says else."""
     folder = tmp_path / "src"
@@ -205,6 +208,7 @@ def test_memory_and_binds_of_a_running_container(tiffin: Tiffin, tmp_path: Path)
     tiffin("rm", "-f", "seen")
 
 
+@needs_root
 def test_owners_on_the_way_out(tiffin: Tiffin, tmp_path: Path) -> None:
     """What comes out belongs to whoever asked, and with -a to whom it belonged inside."""
     tiffin(

@@ -18,10 +18,13 @@ import pytest
 
 from tests.cli.conftest import Tiffin, furnished
 from tests.netns import Host, cable
+from tests.rungs import needs_root
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
+
+pytestmark = needs_root  # a network namespace that plays the host is made for each
 
 HERE, THERE = "198.18.0.1", "198.18.0.2"
 HERE6, THERE6 = "2001:db8:1::1", "2001:db8:1::2"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rungs import needs_cgroups, needs_root
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Tiffin
 
@@ -20,6 +22,7 @@ def namespace(kind: str) -> str:
     return os.readlink(f"/proc/self/ns/{kind}")
 
 
+@needs_root
 def test_ipc_of_ones_own_of_another_and_of_the_host(tiffin: Tiffin) -> None:
     """--ipc: shareable is joined with its /dev/shm, private cannot be, none has no such, host is ours."""
     script = "echo shared > /dev/shm/word; sleep 1000"
@@ -53,6 +56,7 @@ def test_ipc_of_ones_own_of_another_and_of_the_host(tiffin: Tiffin) -> None:
     assert "invalid IPC mode: odd" in tiffin.wrong("run", "--ipc", "odd", "box:1", "true", code=125)
 
 
+@needs_root
 def test_pids_of_the_host_and_of_another(tiffin: Tiffin) -> None:
     """--pid: the host's processes are seen, another container's too; what runs there ends with it."""
     tiffin("run", "-d", "--name", "first", "box:1", "sleep", "4711")
@@ -72,6 +76,7 @@ def test_pids_of_the_host_and_of_another(tiffin: Tiffin) -> None:
     assert "--pid: invalid PID mode" in tiffin.wrong("run", "--pid", "odd", "box:1", "true", code=125)
 
 
+@needs_root
 def test_names_users_and_cgroups_of_the_host(tiffin: Tiffin) -> None:
     """--uts host keeps the host's name, --userns host is what there is, --cgroupns takes both words."""
     assert (
@@ -105,6 +110,7 @@ def cgroup_file(container: str, controller: str, name: str, parent: str = "tiffi
         return stream.read().strip()
 
 
+@needs_cgroups
 def test_rarer_limits_reach_the_kernel(tiffin: Tiffin) -> None:
     """Block devices, swappiness, the OOM killer, a cgroup parent; what the kernel has not is warned of."""
     disk = next((f"/dev/{n}" for n in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{n}")), "")
@@ -160,6 +166,7 @@ def test_real_time(tiffin: Tiffin) -> None:
     tiffin("rm", "-f", "timely")
 
 
+@needs_cgroups
 def test_rules_for_devices(tiffin: Tiffin) -> None:
     """A rule opens a number that no --device named; the node is made inside."""
     closed = tiffin.run(
@@ -193,6 +200,7 @@ CDI = {
 }
 
 
+@needs_root
 def test_devices_by_name(tiffin: Tiffin) -> None:
     """A CDI name brings its environment, nodes and mounts; an unknown one and missing gpus are said."""
     folder = "/var/run/cdi"
