@@ -162,6 +162,7 @@ class _Handle:
 def main() -> int:
     """Run a command as a user of the rung, in this folder; return its exit code."""
     rung, *command = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the user would stay
     with account(rung) as user:
         here = os.getcwd()
         # What happened is seen here: the user's own terminal is this one.
