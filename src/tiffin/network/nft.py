@@ -1,6 +1,6 @@
 """nfnetlink for nftables: elements of maps (0.1 ms where `nft` takes 3), and the redirect of names.
 
-What is set up once for a network is text for libnftables (see `rules`); what happens at each start of a
+What is set up once for a network is text for `nft` (see `rules`); what happens at each start of a
 container is a message made here. Numbers are those of linux/netfilter/nf_tables.h.
 """
 
