@@ -78,7 +78,7 @@ class Host:
     def state(self) -> str:
         """Return interfaces, addresses, routes and rules: what must be again what it was."""
         return "".join(
-            self.run(*words.split())
+            self.run(*words.split()).replace(" tentative", "")
             for words in (
                 "ip -o -4 addr",
                 "ip -o -6 addr",

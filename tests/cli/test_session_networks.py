@@ -9,6 +9,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -388,6 +389,69 @@ def test_names(tiffin: Inside, host: Host) -> None:
     assert "10.5.0.5" in look("two")
 
 
+SERVE_NAMES = """
+import socket, struct, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    data, peer = server.recvfrom(4096)
+    record = b"\\xc0\\x0c" + struct.pack(">HHIH", 1, 1, 5, 4) + bytes((203, 0, 113, 9))
+    server.sendto(data[:2] + b"\\x81\\x80\\0\\1\\0\\1\\0\\0\\0\\0" + data[12:] + record, peer)
+"""
+ASK_NAMES = """
+import socket, struct, sys
+def question(name):
+    labels = b"".join(bytes((len(part),)) + part.encode() for part in name.split("."))
+    return struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">HH", 1, 1)
+flood = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number in range(20000):
+    data = question(f"n{number}.example") if number % 2 else b"\\xff" * (number % 700)
+    flood.sendto(data, ("127.0.0.11", 53))
+with socket.create_connection(("127.0.0.11", 53), 20) as call:
+    for name in sys.argv[1:]:
+        data = question(name)
+        call.sendall(len(data).to_bytes(2, "big") + data)
+        length = int.from_bytes(call.recv(2), "big")
+        print(socket.inet_ntoa(call.recv(length)[-4:]), flush=True)
+"""
+
+
+def test_other_names_and_a_flood(tiffin: Inside, other: Host) -> None:
+    """What is no neighbour is asked of --dns; TCP answers too, also after a flood of questions."""
+    tiffin("network", "create", "--subnet", "10.6.0.0/24", "names")
+    server = [sys.executable, "-I", "-S", "-c", SERVE_NAMES, THERE]
+    with other.start(server, stdout=subprocess.PIPE, text=True) as names:
+        assert names.stdout
+        assert names.stdout.readline() == "ready\n"
+        try:
+            words = (
+                "run",
+                "-d",
+                "--name",
+                "ask",
+                "--network",
+                "names",
+                "--dns",
+                THERE,
+                "box:1",
+                "sleep",
+                "60",
+            )
+            tiffin(*words)
+            said = tiffin.run("exec", "ask", "busybox", "nslookup", "www.example").stdout.decode()
+            assert "Address: 203.0.113.9" in said
+            pid = tiffin("inspect", "-f", "{{.State.Pid}}", "ask").strip()
+            asking = ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-I", "-S", "-c", ASK_NAMES]
+            done = subprocess.run(
+                [*asking, "ask", "other.example", "ask"], capture_output=True, check=True, timeout=60
+            )
+            assert done.stdout.decode().split() == ["10.6.0.2", "203.0.113.9", "10.6.0.2"]
+            assert tiffin("exec", "ask", "echo", "still there") == "still there\n"
+        finally:
+            names.kill()
+
+
 def test_connect_and_disconnect(tiffin: Inside) -> None:
     """A running container goes to further networks and leaves them, with its names and addresses there."""
     tiffin("network", "create", "--subnet", "10.4.1.0/24", "left")
@@ -668,3 +732,31 @@ def check_all(tiffin: Inside, host: Host, networks: tuple[str, ...]) -> None:
         for bound in one["NetworkSettings"]["Ports"].values()
         for port in bound or ()
     )
+
+
+@pytest.mark.long
+def test_next_to_docker(tiffin: Inside, host: Host, other: Host, tmp_path: pathlib.Path) -> None:
+    """Beside a dockerd whose FORWARD drops by policy, ports answer others; its chains are then as before."""
+    if not shutil.which("dockerd"):
+        pytest.skip("no dockerd here (Debian: docker.io)")
+    words = ["dockerd", "--data-root", f"{tmp_path}/data", "--exec-root", f"{tmp_path}/exec"]
+    words += ["-p", f"{tmp_path}/pid", "-H", f"unix://{tmp_path}/sock"]
+    with host.start(words, stderr=subprocess.PIPE, text=True) as docker:
+        assert docker.stderr
+        try:
+            while "API listen" not in docker.stderr.readline():
+                assert docker.poll() is None
+            host.run("iptables", "-P", "FORWARD", "DROP")
+            before = host.run("iptables", "-S")
+            served(tiffin, "-p", "8080:80")
+            assert answer(other, HERE, 8080) == "web"
+            assert answer_inside(tiffin, HERE, 8080) == "web"
+            assert "-j ACCEPT" in host.run("iptables", "-S", "DOCKER-USER")
+            tiffin("rm", "-f", "web")
+            wait_until_quiet(host)
+            assert host.run("iptables", "-S") == before
+            assert docker.poll() is None
+        finally:
+            docker.terminate()
+            docker.communicate()
+            host.run("iptables", "-P", "FORWARD", "ACCEPT")

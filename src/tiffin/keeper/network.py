@@ -91,6 +91,7 @@ class Networks:
             self._write_hosts()
         except (OSError, TiffinError) as error:
             self.close()
+            self._empty = True  # perhaps a network came up for nothing
             raise _failure(error) from error
 
     @property

@@ -17,7 +17,7 @@ from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from typing import Any, Self
 
     from tiffin.network.netlink import Netlink
@@ -294,15 +294,17 @@ def leave(place: Place, network_id: str, container_id: str) -> bool:
 def settle(place: Place, route: Netlink) -> None:
     """Take away what dead keepers have left, and the networks that nobody is on. Call it under the lock."""
     changed = False
+    empty = []
     for network_id, facts in list(every(place)):
         if _bury(facts):
             changed = True
             _write(place, network_id, facts)
         if not facts["leases"]:
-            changed = True
-            _take_down(place, route, network_id, facts)
-    if changed:
-        _write_rules(place)
+            empty.append((network_id, facts))
+    if changed or empty:
+        _write_rules(place, gone={facts["bridge"] for _, facts in empty})
+    for network_id, facts in empty:
+        _take_down(place, route, network_id, facts)
 
 
 def _bury(facts: Facts) -> bool:
@@ -314,15 +316,16 @@ def _bury(facts: Facts) -> bool:
 
 
 def _take_down(place: Place, route: Netlink, network_id: str, facts: Facts) -> None:
+    """Remove what is left of a network; its file goes last, so that a kill in between is made good."""
+    if facts["docker"]:
+        with nft.open_nft() as socket:
+            docker = nft.has_chain(socket, "filter", "DOCKER-USER")
+        if docker:
+            rules.forget_docker(facts["bridge"])
     index = link.index_of(route, facts["bridge"])
     if index:
         route.call(facts["bridge"], link.remove(index))
     atomic.remove_file(f"{place.folder}/{network_id}")
-    if facts["docker"]:
-        try:
-            rules.forget_docker(facts["bridge"])
-        except OSError:
-            return  # docker has gone, and its chain with it
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -335,11 +338,13 @@ def _rules_stand(place: Place, facts: Facts) -> bool:
         return docker and nft.has_table(socket, place.table)
 
 
-def _write_rules(place: Place, fresh: Facts | None = None) -> None:
-    """Put the whole table in place; `fresh` is a network whose facts may not be written yet."""
+def _write_rules(place: Place, fresh: Facts | None = None, gone: Container[str] = ()) -> None:
+    """Put the whole table in place, without bridges that go; `fresh` may not be written down yet."""
     networks = []
     for _, facts in every(place):
         current = fresh if fresh and fresh["bridge"] == facts["bridge"] else facts
+        if facts["bridge"] in gone:
+            continue
         elements = [
             element
             for lease in current["leases"].values()
