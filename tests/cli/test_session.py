@@ -141,6 +141,7 @@ def test_images_have_names(tiffin: Tiffin) -> None:
     assert "COPY bin /bin" in tiffin("history", "--no-trunc", "--format", "{{.CreatedBy}}", "box:1")
     shown = json.loads(tiffin("image", "inspect", "box:1"))[0]
     assert shown["Config"]["Cmd"] == ["sh"]
+    assert shown["Metadata"]["LastTagTime"] > shown["Created"]
     assert tiffin("rmi", "localhost:5000/other:2") == "Untagged: localhost:5000/other:2\n"
     assert "No such image: localhost:5000/other:2" in tiffin.wrong("rmi", "localhost:5000/other:2")
 

@@ -490,6 +490,22 @@ def test_connect_and_disconnect(tiffin: Inside) -> None:
         tiffin.wrong("network", "connect", "left", mode)
 
 
+def test_a_fork_has_addresses_of_its_own(tiffin: Inside) -> None:
+    """What was promised to the source stays its own; network and aliases are the fork's too."""
+    tiffin("network", "create", "--subnet", "10.4.3.0/24", "--subnet", "fd00:4:3::/64", "fixed")
+    fixed = ("--ip", "10.4.3.77", "--ip6", "fd00:4:3::77", "--mac-address", "02:00:00:00:00:77")
+    served(tiffin, "--network", "fixed", "--network-alias", "both", *fixed)
+    tiffin("container", "fork", "--name", "twin", "web")
+    tiffin("start", "twin")
+    assert address(tiffin, "web") == "10.4.3.77" != address(tiffin, "twin")
+    addresses = tiffin("exec", "twin", "busybox", "ip", "addr", "show", "eth0")
+    assert "10.4.3." in addresses
+    assert not any(promised in addresses for promised in fixed[1::2])
+    told = tiffin("run", "--rm", "--network", "fixed", "box:1", "busybox", "nslookup", "both")
+    assert "10.4.3.77" in told
+    assert address(tiffin, "twin") in told
+
+
 def test_kinds_of_networks(tiffin: Inside, host: Host, other: Host) -> None:
     """--internal has no way out; icc=false separates neighbours; IPv6 works; several networks at once."""
     served(tiffin, name="open")

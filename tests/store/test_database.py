@@ -11,6 +11,7 @@ import pytest
 
 from tests.store.parts import add_image, mounted
 from tiffin.errors import Corrupt
+from tiffin.spec.reference import Reference
 from tiffin.store import schema
 from tiffin.store.database import RESERVE_SIZE, Database
 from tiffin.store.store import Store
@@ -101,7 +102,15 @@ def test_threads_share_a_store(store: Store) -> None:
 def test_older_schema_is_migrated_in_one_step(settings: Settings) -> None:
     """Every version below the newest has a way up, and a store that lacks one is refused, unchanged."""
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.SCHEMA_VERSION))
-    Store(settings).close()
+    with contextlib.closing(Store(settings)) as store:
+        image = add_image(store, tags=["x:1"])
+        # As the second version had it.
+        store.database.execute("ALTER TABLE images DROP COLUMN tagged")
+        store.database.execute("PRAGMA user_version=2")
+    with contextlib.closing(Store(settings)) as store:
+        assert store.images.get(image.id) == image.replace(tagged=0)
+        store.images.tag(image.id, Reference.parse("x:2"))
+        assert store.images.get(image.id).tagged
     Store(settings).close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +88,23 @@ def test_moved_name_leaves_the_old_image_dangling(store: Store) -> None:
     assert store.images.tag(old.id, Reference.parse("app")) == new.id
     assert store.images.get(new.id).tags == ()
     assert store.images.tag(old.id, Reference.parse("app")) == ""
+
+
+def test_an_image_knows_when_it_last_got_a_tag(store: Store) -> None:
+    """Each tag counts, also one that it has already; a digest and losing a tag do not."""
+    image = add_image(store)
+    assert image.tagged == 0
+    before = time.time_ns()
+    store.images.tag(image.id, Reference.parse("x:1"))
+    first = store.images.get(image.id).tagged
+    assert before <= first <= time.time_ns()
+    store.images.tag(image.id, Reference.parse("x:1"))
+    second = store.images.get(image.id).tagged
+    assert first <= second
+    store.images.add_digest(image.id, Reference.parse(f"x@{image.manifest.digest}"))
+    store.images.untag(Reference.parse("x:1"))
+    assert store.images.get(image.id).tagged == second
+    assert add_image(store, {"other": "layer"}, tags=["y:1"]).tagged >= second
 
 
 def test_untag_returns_the_image_and_misses_loudly(store: Store) -> None:

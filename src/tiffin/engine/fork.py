@@ -13,11 +13,15 @@ from tiffin.layer import tar
 from tiffin.layer.diff import measure
 from tiffin.spec import clock
 from tiffin.spec.mount import MountPoint
+from tiffin.spec.network import EndpointConfig
 from tiffin.store import forks
 from tiffin.store.containers import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from tiffin.engine.engine import Engine
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.store import Store
@@ -28,12 +32,14 @@ def fork(engine: Engine, record: ContainerRecord, *, n: int, name: str) -> tuple
 
     What a stopped one wrote becomes a layer that it shares with them; of one that runs it is copied once,
     while it stands still. Named volumes and folders of the host are shared, anonymous volumes are copied.
+    Addresses that the source was promised (`--ip`, `--mac-address`) stay its own.
     """
     if n < 1:
         raise InvalidArgument("a container is forked at least once")
     names = [name] if n == 1 or not name else [f"{name}-{number}" for number in range(1, n + 1)]
     for chosen in filter(None, names):
         check_name(chosen)
+        engine.store.containers.check_free(chosen)
     names += [""] * (n - len(names))
     made: list[str] = []
     with engine.store.lease("fork"):
@@ -102,6 +108,7 @@ def _make(engine: Engine, source: ContainerRecord, name: str) -> str:
         config=config,
         host=source.host.replace(container_id_file=""),
         mounts=tuple(point.to_json() for point in twins),
+        networks={key: _elsewhere(endpoint) for key, endpoint in source.networks.items()},
     )
     try:
         store.snapshots.prepare(container_id, record.layers)
@@ -118,6 +125,12 @@ def _make(engine: Engine, source: ContainerRecord, name: str) -> str:
         raise
     store.events.append("container", "create", container_id, event_attributes(record))
     return container_id
+
+
+def _elsewhere(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an endpoint for a fork: addresses that only one can have are given anew."""
+    wanted = EndpointConfig.from_json(dict(endpoint)).replace(ip4="", ip6="", link_local=(), mac="")
+    return {**endpoint, **wanted.to_json()}
 
 
 def _own(store: Store, point: MountPoint) -> MountPoint:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tiffin.spec import clock
 from tiffin.spec import digest as digests
 from tiffin.spec.reference import familiar
+from tiffin.spec.state import NEVER
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
@@ -92,7 +94,7 @@ def image_inspect(
         "Size": record.size,
         "GraphDriver": {"Data": places, "Name": driver},
         "RootFS": {"Type": "layers", "Layers": list(config.diff_ids)},
-        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Metadata": {"LastTagTime": clock.from_ns(record.tagged) if record.tagged else NEVER},
         "Descriptor": {
             "mediaType": record.top.media_type,
             "digest": record.top.digest,

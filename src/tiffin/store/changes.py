@@ -20,12 +20,17 @@ def of_upper(upper: str, lower: Sequence[str], xattr: str) -> list[tuple[str, st
     return sorted(_walk(upper, "", Stack(lower, xattr), Stack([upper, *lower], xattr)))
 
 
-def of_uppers(uppers: Sequence[str], lower: Sequence[str], xattr: str) -> list[tuple[str, str]]:
-    """Return the same of several folders on top of each other, topmost first, as if they were one."""
-    below, merged = Stack(lower, xattr), Stack([*uppers, *lower], xattr)
+def together(
+    last: list[tuple[str, str]], merged: Stack, uppers: Sequence[str], lower: Sequence[str], xattr: str
+) -> list[tuple[str, str]]:
+    """Return what several folders on top of each other change of those below, as if they were one.
+
+    `last` are the changes over `uppers` (topmost first), and `merged` shows what came of them all.
+    """
+    below = Stack(lower, xattr)
     touched: set[str] = set()
-    for number, upper in enumerate(uppers):
-        found = of_upper(upper, [*uppers[number + 1 :], *lower], xattr)
+    each = (of_upper(upper, [*uppers[n:], *lower], xattr) for n, upper in enumerate(uppers, 1))
+    for found in (last, *each):
         touched.update(path for path, _ in found)
         for path, kind in found:
             if kind == DELETED:  # what is there again hides what it had from below

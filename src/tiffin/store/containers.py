@@ -170,6 +170,11 @@ class Containers:
                 return name
         return posix.urandom(16).hex()
 
+    def check_free(self, name: str) -> None:
+        """Raise Conflict with docker's sentence for a name that a container has."""
+        if self._database.one("SELECT 1 FROM containers WHERE name=?", (name,)):
+            raise self._taken(name)
+
     def _taken(self, name: str) -> Conflict:
         row = self._database.one("SELECT id FROM containers WHERE name=?", (name,))
         owner = row[0] if row else ""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised together with a step in `schema.MIGRATIONS`."""
 RESERVE, RESERVE_SIZE = "reserve", 4 << 20
 """See store.reserve. It is as long as the WAL grows before SQLite begins it again (1,000 pages)."""

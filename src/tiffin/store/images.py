@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from tiffin.store.database import Database
     from tiffin.store.layout import Layout
 
-_COLUMNS = "id, manifest, top, platform, created, size, layers, added, last_used"
+_COLUMNS = "id, manifest, top, platform, created, size, layers, added, last_used, tagged"
 
 
 class ImageRecord(Value):
     """An image. `top` is what its name meant in the registry: an index or the manifest itself.
 
     `size` is in bytes, all layers unpacked; `layers` are chain ids, bottom first; `tags` and `digests`
-    are canonical (`docker.io/library/x:1`, `docker.io/library/x@sha256:...`); `added` and `last_used`
-    are nanoseconds since 1970, `created` is the config's own text.
+    are canonical (`docker.io/library/x:1`, `docker.io/library/x@sha256:...`); `added`, `last_used`
+    and `tagged` (when it last got a tag, 0 for never) are nanoseconds since 1970, `created` is the config's
+    own text.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ImageRecord(Value):
     digests: tuple[str, ...] = ()
     added: int = 0
     last_used: int = 0
+    tagged: int = 0
 
 
 class Images:
@@ -182,7 +184,7 @@ class Images:
         now = time.time_ns()
         row = (
             *(image_id, config.raw, jsontext.dumps(manifest.to_json()), jsontext.dumps(top.to_json())),
-            *(str(config.platform), config.created, size, "\n".join(layers), now, now),
+            *(str(config.platform), config.created, size, "\n".join(layers), now, now, 0),
         )
         with self._database.durable() if self._durable else self._database.transaction():
             self._check_whole(image_id, manifest, layers)
@@ -192,7 +194,7 @@ class Images:
                     values,
                 )
             self._database.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "manifest=excluded.manifest, top=excluded.top, size=excluded.size, "
                 "last_used=excluded.last_used",
                 row,
@@ -234,6 +236,7 @@ class Images:
         name = str(reference.tagged())
         row = self._database.one("SELECT image FROM names WHERE name=?", (name,))
         self._database.execute("INSERT OR REPLACE INTO names VALUES (?, ?)", (name, image_id))
+        self._database.execute("UPDATE images SET tagged=? WHERE id=?", (time.time_ns(), image_id))
         return row[0] if row and row[0] != image_id else ""
 
     def add_digest(self, image_id: str, reference: Reference) -> None:
@@ -325,7 +328,7 @@ def _grouped(pairs: Iterable[tuple[Any, ...]]) -> dict[str, list[str]]:
 
 
 def _record(row: tuple[Any, ...], tags: Iterable[str], named: Iterable[str]) -> ImageRecord:
-    image_id, manifest, top, platform, created, size, layers, added, last_used = row
+    image_id, manifest, top, platform, created, size, layers, added, last_used, tagged = row
     os, _, rest = platform.partition("/")
     architecture, _, variant = rest.partition("/")
     pointer = Descriptor.from_json(jsontext.loads(manifest))
@@ -341,4 +344,5 @@ def _record(row: tuple[Any, ...], tags: Iterable[str], named: Iterable[str]) -> 
         digests=tuple(named),
         added=added,
         last_used=last_used,
+        tagged=tagged,
     )

@@ -34,7 +34,7 @@ CREATE TABLE compressed (
 CREATE TABLE images (
     id TEXT PRIMARY KEY, config BLOB NOT NULL, manifest TEXT NOT NULL, top TEXT NOT NULL,
     platform TEXT NOT NULL, created TEXT NOT NULL, size INTEGER NOT NULL, layers TEXT NOT NULL,
-    added INTEGER NOT NULL, last_used INTEGER NOT NULL
+    added INTEGER NOT NULL, last_used INTEGER NOT NULL, tagged INTEGER NOT NULL DEFAULT 0
 );
 -- `name` is canonical and has a tag; `reference` is canonical and has a digest.
 CREATE TABLE names (name TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID;
@@ -78,6 +78,7 @@ MIGRATIONS: dict[int, str] = {
     1: """CREATE TABLE networks (
         id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, record TEXT NOT NULL
     )""",
+    2: "ALTER TABLE images ADD COLUMN tagged INTEGER NOT NULL DEFAULT 0",
 }
 """Statements that lead from a schema version to the next one, by the version they start from."""
 

@@ -358,18 +358,20 @@ class Snapshots:
         """
         if not os.path.isdir(self._layout.container(key)):
             return []
-        if self._is_copied(key):
-            return [(one.path, one.kind) for one in self._copied(key).changes()]
         from tiffin.store import changes
 
         # As it is mounted, so with the mount points that an image lacks.
-        lower = [f"{self._layout.layers}/{name}" for name in self._lower_names(layers)]
-        mountpoints.ensure(self._layout, layers, self._privilege.xattr)
-        upper = self._upper(self._layout.container(key))
-        if own:
-            uppers = [upper, *lower[1 : own + 1]]
-            return changes.of_uppers(uppers, [lower[0], *lower[own + 1 :]], self._privilege.xattr)
-        return changes.of_upper(upper, lower, self._privilege.xattr)
+        points, *lower = (f"{self._layout.layers}/{name}" for name in self._lower_names(layers))
+        xattr = self._privilege.xattr
+        if self._is_copied(key):
+            last = [(one.path, one.kind) for one in self._copied(key).changes()]
+        else:
+            mountpoints.ensure(self._layout, layers, xattr)
+            last = changes.of_upper(self._upper(self._layout.container(key)), [points, *lower], xattr)
+        if not own:
+            return last
+        merged = self.view(key, layers, points=True)
+        return changes.together(last, merged, lower[:own], [points, *lower[own:]], xattr)
 
     def adopt_upper(self, key: str) -> Draft:
         """Turn what a build step or a container wrote into a draft. It must not be mounted, and loses it."""
