@@ -96,6 +96,16 @@ def test_the_defaults_survive_their_json() -> None:
     assert HostConfig.from_json({}) == HostConfig()
 
 
+@given(container_configs, host_configs)
+def test_what_a_record_keeps_reads_back_the_same(config: ContainerConfig, host: HostConfig) -> None:
+    """A record leaves out what is the default, and nothing else; one with everything reads the same."""
+    assert ContainerConfig.from_json(through_text(config.stored())) == config
+    assert HostConfig.from_json(through_text(host.stored())) == host
+    assert ContainerConfig().stored() == {}
+    assert HostConfig().stored() == {}
+    assert ContainerConfig.from_json(ContainerConfig(cmd=(), stop_timeout=0).stored()).cmd == ()
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats(allow_nan=False) | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
@@ -125,6 +135,7 @@ def test_a_hostile_container_config_ends_in_our_errors(body: dict[str, Any]) -> 
     except TiffinError:
         return
     assert ContainerConfig.from_json(config.to_json()) == config
+    assert ContainerConfig.from_json(config.stored()) == config
 
 
 @given(st.dictionaries(st.sampled_from([*HostConfig().to_json()]), junk))
@@ -139,6 +150,7 @@ def test_a_hostile_host_config_ends_in_our_errors(body: dict[str, Any]) -> None:
     except TiffinError:
         return
     assert HostConfig.from_json(host.to_json()) == host
+    assert HostConfig.from_json(host.stored()) == host
 
 
 def test_entrypoint_and_command_make_the_arguments() -> None:

@@ -46,12 +46,12 @@ def container_view(
     return ContainerView(
         id=container_id,
         name=name,
-        image=config["Image"],
+        image=config.get("Image", ""),
         image_id=image_id,
-        command=(*(config["Entrypoint"] or ()), *(config["Cmd"] or ())),
+        command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
         created=record["created"],
         state=state,
-        labels=config["Labels"],
+        labels=config.get("Labels") or EMPTY,
         mounts=tuple(map(MountPoint.from_json, record["mounts"])),
         networks=_network_names(record),
         exposed_ports=tuple(config.get("ExposedPorts") or ()),
@@ -63,7 +63,7 @@ def _network_names(record: Mapping[str, Any]) -> tuple[str, ...]:
     networks = record.get("networks")
     if networks:
         return tuple(endpoint["Name"] for endpoint in networks.values())
-    return (record["host"]["NetworkMode"],)
+    return (record["host"].get("NetworkMode", "default"),)
 
 
 def container_inspect(

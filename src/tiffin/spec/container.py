@@ -22,7 +22,7 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -69,6 +69,10 @@ class Healthcheck(Value):
             "StartInterval": self.start_interval,
         }
         return {k: v for k, v in named.items() if v}
+
+
+_SAID = frozenset(("Cmd", "Entrypoint", "StopTimeout", "Healthcheck"))
+"""Members of `ContainerConfig` that say something when they are empty."""
 
 
 class ContainerConfig(Value):
@@ -153,6 +157,11 @@ class ContainerConfig(Value):
             value["ExposedPorts"] = {port: {} for port in self.exposed_ports}
         return value | self._optional()
 
+    def stored(self) -> dict[str, Any]:
+        """Return what `from_json` needs to make an equal value: members that are the default are left out."""
+        shown = self.to_json()
+        return {k: v for k, v in shown.items() if v or (k in _SAID and v is not None)}
+
     def to_image_json(self) -> dict[str, Any]:
         """Return the members that an image config has, unset ones left out."""
         value: dict[str, Any] = {
@@ -191,6 +200,13 @@ class RestartPolicy(Value):
 
     name: str = "no"
     maximum_retry_count: int = 0
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> RestartPolicy:
+        """Read the API's members."""
+        return RestartPolicy(
+            name=str(value.get("Name") or "no"), maximum_retry_count=number(value.get("MaximumRetryCount"))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the API's members."""
@@ -284,6 +300,15 @@ class LogConfig(Value):
 
     type: str = "json-file"
     config: Mapping[str, str] = EMPTY
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> LogConfig:
+        """Read the API's members."""
+        return LogConfig(type=str(value.get("Type") or "json-file"), config=mapping(value.get("Config")))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's members."""
+        return {"Type": self.type, "Config": dict(self.config)}
 
 
 _TEXTS = {
@@ -394,71 +419,28 @@ class HostConfig(Value):
     @staticmethod
     def from_json(value: dict[str, Any]) -> HostConfig:
         """Read the API's `HostConfig`; null and absent are the default."""
-        get = value.get
-        restart, log = an_object(get("RestartPolicy")), an_object(get("LogConfig"))
-        init = get("Init")
-        return HostConfig(
-            binds=strings(get("Binds")),
-            mounts=tuple(Mount.from_json(an_object(m)) for m in a_list(get("Mounts"))),
-            tmpfs=mapping(get("Tmpfs")),
-            network_mode=str(get("NetworkMode") or "default"),
-            port_bindings=port.from_json(an_object(get("PortBindings"))),
-            publish_all_ports=bool(get("PublishAllPorts")),
-            links=strings(get("Links")),
-            auto_remove=bool(get("AutoRemove")),
-            privileged=bool(get("Privileged")),
-            readonly_rootfs=bool(get("ReadonlyRootfs")),
-            init=init if isinstance(init, bool) else None,
-            memory=number(get("Memory")),
-            memory_swap=number(get("MemorySwap")),
-            nano_cpus=number(get("NanoCpus")),
-            pids_limit=number(get("PidsLimit")),
-            cpu_shares=number(get("CpuShares")),
-            cpu_period=number(get("CpuPeriod")),
-            cpu_quota=number(get("CpuQuota")),
-            cpuset_cpus=str(get("CpusetCpus") or ""),
-            cpuset_mems=str(get("CpusetMems") or ""),
-            memory_reservation=number(get("MemoryReservation")),
-            oom_score_adj=number(get("OomScoreAdj")),
-            ulimits=tuple(Ulimit.from_json(an_object(u)) for u in a_list(get("Ulimits"))),
-            sysctls=mapping(get("Sysctls")),
-            group_add=strings(get("GroupAdd")),
-            devices=tuple(Device.from_json(an_object(d)) for d in a_list(get("Devices"))),
-            extra_hosts=strings(get("ExtraHosts")),
-            dns=strings(get("Dns")),
-            dns_search=strings(get("DnsSearch")),
-            dns_options=strings(get("DnsOptions")),
-            annotations=mapping(get("Annotations")),
-            cap_add=strings(get("CapAdd")),
-            cap_drop=strings(get("CapDrop")),
-            shm_size=number(get("ShmSize")) or 67108864,
-            restart_policy=RestartPolicy(
-                name=str(restart.get("Name") or "no"),
-                maximum_retry_count=number(restart.get("MaximumRetryCount")),
-            ),
-            log_config=LogConfig(type=str(log.get("Type") or "json-file"), config=mapping(log.get("Config"))),
-            runtime=str(get("Runtime") or ""),
-            security_opt=strings(get("SecurityOpt")),
-            container_id_file=str(get("ContainerIDFile") or ""),
-            volumes_from=strings(get("VolumesFrom")),
-            memory_swappiness=None if (swappiness := get("MemorySwappiness")) is None else number(swappiness),
-            oom_kill_disable=bool(get("OomKillDisable")),
-            device_cgroup_rules=strings(get("DeviceCgroupRules")),
-            device_requests=tuple(
-                DeviceRequest.from_json(an_object(r)) for r in a_list(get("DeviceRequests"))
-            ),
-            masked_paths=strings_or_none(get("MaskedPaths")),
-            readonly_paths=strings_or_none(get("ReadonlyPaths")),
-            on_unhealthy=str(get("OnUnhealthy") or ""),
-            **_rare(value),
-        )
+        found: dict[str, Any] = {}
+        for key, given in value.items():
+            known = _READERS.get(key)
+            if known is not None and given is not None:
+                found[known[0]] = known[1](given)
+        return HostConfig(**found)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what `from_json` needs to make an equal value: members that are the default are left out."""
+        found: dict[str, Any] = {}
+        for key, (field, _read) in _READERS.items():
+            own = getattr(self, field)
+            if own != _DEFAULTS[field]:
+                found[key] = _WRITERS.get(field, _plain)(own)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the members as `docker inspect` shows them."""
         return {
             "Binds": list(self.binds) or None,
             "ContainerIDFile": self.container_id_file,
-            "LogConfig": {"Type": self.log_config.type, "Config": dict(self.log_config.config)},
+            "LogConfig": self.log_config.to_json(),
             "NetworkMode": self.network_mode,
             "PortBindings": port.to_json(self.port_bindings),
             "PublishAllPorts": self.publish_all_ports,
@@ -503,27 +485,94 @@ class HostConfig(Value):
             "ReadonlyPaths": list_or_none(self.readonly_paths),
             **{key: getattr(self, field) for field, key in _TEXTS.items()},
             **{key: getattr(self, field) for field, key in _COUNTS.items()},
-            **{
-                key: [{"Path": rate.path, unit: rate.rate} for rate in getattr(self, field)]
-                for field, (key, unit) in _RATES.items()
-            },
+            **{key: _WRITERS[field](getattr(self, field)) for field, (key, _unit) in _RATES.items()},
             **({"Sysctls": dict(self.sysctls)} if self.sysctls else {}),
             **({"Annotations": dict(self.annotations)} if self.annotations else {}),
             **({"OnUnhealthy": self.on_unhealthy} if self.on_unhealthy else {}),
         }
 
 
-def _rare(value: dict[str, Any]) -> dict[str, Any]:
-    """Read what the three tables name."""
-    get = value.get
-    found: dict[str, Any] = {field: str(get(key) or "") for field, key in _TEXTS.items()}
-    for field, key in _COUNTS.items():
-        found[field] = number(get(key))
-    for field, (key, unit) in _RATES.items():
-        found[field] = _rates(get(key), unit)
-    return found
+def _text(value: object) -> str:
+    return str(value or "")
 
 
-def _rates(value: object, unit: str) -> tuple[Rate, ...]:
-    found = map(an_object, a_list(value))
-    return tuple(Rate(path=str(rate.get("Path") or ""), rate=number(rate.get(unit))) for rate in found)
+def _each(read: Callable[[dict[str, Any]], Any]) -> Callable[[object], tuple[Any, ...]]:
+    """Return the reader of a list of what `read` reads."""
+    return lambda value: tuple(read(an_object(one)) for one in a_list(value))
+
+
+def _rates(unit: str) -> Callable[[object], tuple[Rate, ...]]:
+    return _each(lambda rate: Rate(path=_text(rate.get("Path")), rate=number(rate.get(unit))))
+
+
+def _rates_json(unit: str) -> Callable[[tuple[Rate, ...]], list[dict[str, Any]]]:
+    return lambda rates: [{"Path": rate.path, unit: rate.rate} for rate in rates]
+
+
+def _plain(value: Any) -> Any:
+    """Return a field as JSON has it."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Value):
+        return value.to_json()  # type: ignore[attr-defined]
+    return value if isinstance(value, (str, int)) else dict(value)
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "CpusetCpus": ("cpuset_cpus", _text),
+    "CpusetMems": ("cpuset_mems", _text),
+    "Runtime": ("runtime", _text),
+    "ContainerIDFile": ("container_id_file", _text),
+    "OnUnhealthy": ("on_unhealthy", _text),
+    "PublishAllPorts": ("publish_all_ports", bool),
+    "AutoRemove": ("auto_remove", bool),
+    "Privileged": ("privileged", bool),
+    "ReadonlyRootfs": ("readonly_rootfs", bool),
+    "OomKillDisable": ("oom_kill_disable", bool),
+    "Memory": ("memory", number),
+    "MemorySwap": ("memory_swap", number),
+    "NanoCpus": ("nano_cpus", number),
+    "PidsLimit": ("pids_limit", number),
+    "CpuShares": ("cpu_shares", number),
+    "CpuPeriod": ("cpu_period", number),
+    "CpuQuota": ("cpu_quota", number),
+    "MemoryReservation": ("memory_reservation", number),
+    "OomScoreAdj": ("oom_score_adj", number),
+    "MemorySwappiness": ("memory_swappiness", number),
+    "Binds": ("binds", strings),
+    "Links": ("links", strings),
+    "GroupAdd": ("group_add", strings),
+    "ExtraHosts": ("extra_hosts", strings),
+    "Dns": ("dns", strings),
+    "DnsSearch": ("dns_search", strings),
+    "DnsOptions": ("dns_options", strings),
+    "CapAdd": ("cap_add", strings),
+    "CapDrop": ("cap_drop", strings),
+    "SecurityOpt": ("security_opt", strings),
+    "VolumesFrom": ("volumes_from", strings),
+    "DeviceCgroupRules": ("device_cgroup_rules", strings),
+    "MaskedPaths": ("masked_paths", strings),
+    "ReadonlyPaths": ("readonly_paths", strings),
+    "Tmpfs": ("tmpfs", mapping),
+    "Sysctls": ("sysctls", mapping),
+    "Annotations": ("annotations", mapping),
+    "NetworkMode": ("network_mode", lambda value: str(value or "default")),
+    "ShmSize": ("shm_size", lambda value: number(value) or _DEFAULTS["shm_size"]),
+    "Init": ("init", lambda value: value if isinstance(value, bool) else None),
+    "Mounts": ("mounts", _each(Mount.from_json)),
+    "PortBindings": ("port_bindings", lambda value: port.from_json(an_object(value))),
+    "Ulimits": ("ulimits", _each(Ulimit.from_json)),
+    "Devices": ("devices", _each(Device.from_json)),
+    "DeviceRequests": ("device_requests", _each(DeviceRequest.from_json)),
+    "RestartPolicy": ("restart_policy", lambda value: RestartPolicy.from_json(an_object(value))),
+    "LogConfig": ("log_config", lambda value: LogConfig.from_json(an_object(value))),
+    **{key: (field, _text) for field, key in _TEXTS.items()},
+    **{key: (field, number) for field, key in _COUNTS.items()},
+    **{key: (field, _rates(unit)) for field, (key, unit) in _RATES.items()},
+}
+"""Members of `HostConfig`: the field, and what reads its value where it is not null."""
+_WRITERS: dict[str, Callable[[Any], Any]] = {
+    "port_bindings": port.to_json,
+    **{field: _rates_json(unit) for field, (_key, unit) in _RATES.items()},
+}
+_DEFAULTS: dict[str, Any] = HostConfig().as_dict()

@@ -76,8 +76,8 @@ class ContainerRecord(Value):
         """Return what the row keeps (id, name, image and layers have columns of their own)."""
         return {
             "created": self.created,
-            "config": self.config.to_json(),
-            "host": self.host.to_json(),
+            "config": self.config.stored(),
+            "host": self.host.stored(),
             "image_name": self.image_name,
             "path": self.path,
             "args": self.args,
