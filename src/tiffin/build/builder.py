@@ -19,21 +19,22 @@ from tiffin.build.copier import Copier
 from tiffin.build.events import (
     BuildEvent,
     Exported,
-    FailedStep,
     PlanMade,
     Step,
     StepDone,
     StepOutput,
     StepStarted,
     Warned,
+    Why,
 )
+from tiffin.build.explain import Explanation, with_costs
+from tiffin.build.failure import failed
 from tiffin.build.instructions import Copy, Instruction, read
 from tiffin.build.parser import parse, parse_trigger
 from tiffin.build.plan import SCRATCH, StagePlan, plan, unused_arguments
 from tiffin.build.roles import BaseImage, Built, Layer, Options
 from tiffin.build.stage import Outcome, Stage
 from tiffin.errors import (
-    BuildFailed,
     DockerfileError,
     Forbidden,
     Interrupted,
@@ -137,11 +138,14 @@ class Builder:
             if self._exporter is not None:
                 image_id = self._exporter.export(config, stage.layers)
         self._tell(Exported(image_id=image_id))
+        explained = Explanation(image_id=image_id, built=clock.now(), steps=with_costs(self._steps))
+        self._cache.keep(explained)
         return Built(
             image_id=image_id,
             config=config,
             layers=stage.layers,
-            steps=tuple(sorted(self._steps, key=lambda step: step.number)),
+            steps=explained.steps,
+            explanation=explained,
             warnings=tuple(self._warnings),
             platform=stage.platform,
         )
@@ -272,6 +276,9 @@ class Builder:
         layer = outcome.layer
         if layer is not None and not outcome.cached:
             stage.changed = True
+        own = outcome.why.verdict not in {"cached", "config", "parent"}
+        if own and (layer is not None or outcome.why.differences):
+            stage.cause = number
         # What makes no layer has no result of its own to find again: it is as cached as what it stands on.
         cached = outcome.cached and (layer is not None or not stage.changed)
         step = Step(
@@ -285,6 +292,8 @@ class Builder:
             layer=layer is not None,
             reason=outcome.reason,
             chain_id=stage.top,
+            why=outcome.why,
+            cause=stage.cause if outcome.why.verdict == "parent" else 0,
         )
         self._steps.append(step)
         self._tell(
@@ -312,7 +321,8 @@ class Builder:
         stage.history = list(base.config.history)
         stage.author = base.config.author
         stage.platform = base.config.platform
-        return Outcome(cached=not base.fetched, reason="fetched" if base.fetched else "")
+        why = self._cache.base(f"{stage.label}\0FROM", base.config.id)
+        return Outcome(cached=not base.fetched, reason="fetched" if base.fetched else "", why=why)
 
     def _image(self, name: str, platform: Platform) -> BaseImage:
         key = (name, str(platform))
@@ -416,19 +426,19 @@ class Builder:
             ingredients = {**ingredients, "epoch": self._now_ns}
         place = f"{stage.label}\0{instruction.statement.original}"
         found = self._cache.look(place, ingredients, listing)
-        result, reason = found.result, found.reason
+        result, why = found.result, found.why
         if result is not None and not self._store.snapshots.has(result.chain_id):
-            result, reason = None, "its layer is no longer there"
+            result, why = None, Why(verdict="gone", text="its layer is no longer there")
         if result is not None:
             layer = Layer(diff_id=result.diff_id, chain_id=result.chain_id, size=result.size)
             stage.add_layer(layer, text, result.created)
-            return Outcome(layer=layer)
+            return Outcome(layer=layer, why=why)
         layer = self._commit(make(), stage.top)
         created = clock.from_ns(self._now_ns if self._epoch else time.time_ns())
         result = Result(diff_id=layer.diff_id, chain_id=layer.chain_id, size=layer.size, created=created)
         self._cache.put(place, ingredients, listing, result)
         stage.add_layer(layer, text, created)
-        return Outcome(layer=layer, cached=False, reason=reason)
+        return Outcome(layer=layer, cached=False, why=why)
 
     def _commit(self, draft: Draft, parent: str) -> Layer:
         from tiffin.layer import dates, diff
@@ -457,47 +467,15 @@ class Builder:
         try:
             result = self._runner.run(request, output)
         except StartFailed as error:
-            raise self._failed(
-                statement, request, number, error.exit_code, bytes(tail), error.message
+            raise failed(
+                statement, request, number, self._total, error.exit_code, bytes(tail), error.message
             ) from error
         if result.exit_code or result.draft is None:
             if result.draft is not None:
                 result.draft.discard()
             why = _FOREIGN if tail.rstrip().lower().endswith(b"exec format error") else ""
-            raise self._failed(statement, request, number, result.exit_code, bytes(tail), why)
+            raise failed(statement, request, number, self._total, result.exit_code, bytes(tail), why)
         return result.draft
-
-    def _failed(  # noqa: PLR0917 - all that a failed step tells
-        self,
-        statement: Statement,
-        request: RunRequest,
-        number: int,
-        exit_code: int,
-        output: bytes,
-        why: str,
-    ) -> BuildFailed:
-        step = FailedStep(
-            number=number,
-            total=self._total,
-            text=statement.original,
-            file=statement.file,
-            line=statement.line,
-            end_line=statement.end_line,
-            source=statement.source,
-            exit_code=exit_code,
-            output=output,
-            layers=request.layers,
-            argv=request.argv,
-            env=request.env,
-            user=request.user,
-            cwd=request.cwd,
-        )
-        command = " ".join(request.argv)
-        message = f'process "{command}" did not complete successfully: exit code: {exit_code}'
-        if why:
-            message = f"{message}: {why}"
-        hint = f"{statement.file}:{statement.line}: {statement.original.splitlines()[0]}"
-        return BuildFailed(message, step=step, exit_code=exit_code, hint=hint)
 
     # The image
 

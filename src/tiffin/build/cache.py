@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import stat
 
+from tiffin.build import explain
+from tiffin.build.events import Why
 from tiffin.errors import Corrupt
 from tiffin.spec import jsontext
 from tiffin.spec.value import Value
@@ -25,7 +27,7 @@ else:
     Protocol = object
 
 VERSION = 1
-_SHOWN = 3
+_BUILT = "built "
 
 
 class Hit(Protocol):
@@ -66,7 +68,7 @@ class Lookup(Value):
 
     key: str
     result: Result | None
-    reason: str
+    why: Why
 
 
 class Listing:
@@ -130,16 +132,17 @@ class Cache:
             ingredients = {**ingredients, "files": listing.digest()}
         key = _key(ingredients)
         if not self._enabled:
-            return Lookup(key=key, result=None, reason="no cache wanted")
+            return Lookup(key=key, result=None, why=Why(verdict="unwanted", text="no cache wanted"))
         hit = self._steps.find(key)
         if hit is not None:
             result = hit.result
             try:
                 fields = {name: result[name] for name in Result._fields}
-                return Lookup(key=key, result=Result(**fields), reason="")
+                done = Result(**fields)
+                return Lookup(key=key, result=done, why=Why(verdict="cached", since=done.created))
             except KeyError:
                 pass  # of another version
-        return Lookup(key=key, result=None, reason=self._explain(place, ingredients, listing))
+        return Lookup(key=key, result=None, why=self._explain(place, ingredients, listing))
 
     def put(
         self, place: str, ingredients: Mapping[str, Any], listing: Listing | None, result: Result
@@ -149,7 +152,8 @@ class Cache:
             ingredients = {**ingredients, "files": listing.digest()}
             self._steps.remember(f"files {ingredients['files']}", jsontext.dumps_bytes(listing.facts))
         self._steps.put(_key(ingredients), ingredients, result.as_dict())
-        self._steps.remember(self._last(place), jsontext.dumps_bytes(ingredients))
+        dated = {**ingredients, "created": result.created}
+        self._steps.remember(self._last(place), jsontext.dumps_bytes(dated))
 
     def moment(self, ingredients: Mapping[str, Any], now: str) -> str:
         """Return when an image of these ingredients was first made, remembering `now` if it never was."""
@@ -163,37 +167,39 @@ class Cache:
     def _last(self, place: str) -> str:
         return "last " + hashlib.sha256(f"{self._project}\0{place}".encode("utf-8", "replace")).hexdigest()
 
-    def _explain(self, place: str, now: Mapping[str, Any], listing: Listing | None) -> str:
+    def base(self, place: str, image_id: str) -> Why:
+        """Tell whether a FROM starts from the image that it started from the last time, and remember."""
+        now = {"kind": "FROM", "image": image_id}
+        before = _object(self._steps.recall(self._last(place)))
+        if before != now:
+            self._steps.remember(self._last(place), jsontext.dumps_bytes(now))
+        if before is None or before == now:
+            return Why(verdict="cached" if before else "new")
+        return explain.compare(before, now, (None, None))
+
+    def _explain(self, place: str, now: Mapping[str, Any], listing: Listing | None) -> Why:
         before = _object(self._steps.recall(self._last(place)))
         if before is None:
-            return "new instruction"
-        reasons = []
+            return Why(verdict="new", text="new instruction")
+        facts = None
         if listing is not None and before.get("files") != now.get("files"):
             facts = _object(self._steps.recall(f"files {before.get('files')}"))
-            reasons.append(_files(facts, listing.facts))
-        for name, word in (("args", "ARG"), ("env", "ENV")):
-            changed = _changed(before.get(name) or {}, now.get(name) or {})
-            reasons += [f"{word} {variable} changed" for variable in changed]
-        for name, text in _WORDS.items():
-            if before.get(name) != now.get(name):
-                reasons.append(text)
-        if before.get("parent") != now.get("parent"):
-            reasons.append("parent step changed")
-        return ", ".join(reasons) or "its result is no longer there"
+        return explain.compare(before, now, (facts, listing.facts if listing else None))
+
+    def keep(self, explanation: explain.Explanation) -> None:
+        """Remember how an image was built; that nothing had to be done says less than what is there."""
+        name = f"{_BUILT}{explanation.image_id}"
+        idle = all(step.cached or not step.layer for step in explanation.steps)
+        if not idle or self._steps.recall(name) is None:
+            self._steps.remember(name, jsontext.dumps_bytes(explanation.to_json()))
 
 
-_WORDS = {
-    "argv": "command changed",
-    "sources": "sources changed",
-    "destination": "destination changed",
-    "owner": "owner changed",
-    "chmod": "mode changed",
-    "user": "USER changed",
-    "cwd": "WORKDIR changed",
-    "network": "network changed",
-    "epoch": "SOURCE_DATE_EPOCH changed",
-    "platform": "platform changed",
-}
+def explanation(steps: StepCache, image_id: str) -> explain.Explanation | None:
+    """Return how an image was built, None if it was not built here or that is forgotten."""
+    found = _object(steps.recall(f"{_BUILT}{image_id}"))
+    if found is None or found.get("schemaVersion") != explain.SCHEMA:
+        return None
+    return explain.Explanation.from_json(found)
 
 
 def _key(ingredients: Mapping[str, Any]) -> str:
@@ -205,25 +211,3 @@ def _object(raw: bytes | None) -> dict[str, Any] | None:
         return jsontext.load_object(raw) if raw else None
     except Corrupt:
         return None
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
-
-
-def _files(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    if before is None:
-        return "files changed"
-    changed = _changed(before, now)
-    # A folder whose mode is the same is not in the list, so each name here is somebody's doing.
-    groups = {
-        "changed": [n for n in changed if n in before and n in now],
-        "added": [n for n in changed if n not in before],
-        "removed": [n for n in changed if n not in now],
-    }
-    parts = []
-    for word, names in groups.items():
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            parts.append(f"{word}: {' '.join(names[:_SHOWN])}{more}")
-    return ", ".join(parts) or "order of files changed"

@@ -67,6 +67,34 @@ class Exported(BuildEvent):
     image_id: str
 
 
+class Difference(Value):
+    """One ingredient of a step that is not what it was; a side that had none is None.
+
+    `kind`: file (by `name`, mode and digest), files (which ones is no longer known), ARG, ENV (by name;
+    the value of one that is called like a secret is not shown), parent, or what the step is made of
+    (argv, user, cwd, network, sources, destination...).
+    """
+
+    kind: str
+    name: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+class Why(Value):
+    """Why a step was cached or ran; `since` is when it ran before, `text` all that in one line.
+
+    `verdict`: cached; config (it makes no files); new; changed (see `differences`, and `more` counts those
+    left out); parent (only what it stands on changed); gone (it was pruned); unwanted (--no-cache).
+    """
+
+    verdict: str = "config"
+    differences: tuple[Difference, ...] = ()
+    more: int = 0
+    since: str = ""
+    text: str = ""
+
+
 class Step(Value):
     """One step of a build that is over, for whoever looks at it later."""
 
@@ -80,6 +108,9 @@ class Step(Value):
     layer: bool = False
     reason: str = ""
     chain_id: str = ""  # of the stack after this step, "" before the first layer
+    why: Why = Why()
+    cause: int = 0  # the step whose change made this one run, 0 where it is its own
+    cost: tuple[int, ...] = ()  # the later steps that this one's change made run
 
 
 class FailedStep(Value):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from tiffin.build.events import Step
+    from tiffin.build.explain import Explanation
     from tiffin.spec.descriptor import Descriptor
     from tiffin.spec.image import ImageConfig
     from tiffin.spec.platform import Platform
@@ -95,12 +96,16 @@ class Exporter(Protocol):
 
 
 class Built(Value):
-    """A build that worked. `image_id` is the config's digest; `layers` are bottom first."""
+    """A build that worked. `image_id` is the config's digest; `layers` are bottom first.
+
+    `explanation` says of each step why it was cached or ran.
+    """
 
     image_id: str
     config: ImageConfig
     layers: tuple[Layer, ...]
     steps: tuple[Step, ...]
+    explanation: Explanation
     warnings: tuple[str, ...] = ()
     platform: Platform | None = None
 

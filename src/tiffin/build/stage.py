@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from tiffin.build import history
+from tiffin.build.events import Why
 from tiffin.build.instructions import (
     Arg,
     Cmd,
@@ -55,13 +56,16 @@ COMMENT = "buildkit.dockerfile.v0"
 class Outcome:
     """What one instruction did, for the events: `layer` is the new one, if it made or found one."""
 
-    __slots__ = ("cached", "layer", "reason")
+    __slots__ = ("cached", "layer", "reason", "why")
 
-    def __init__(self, *, layer: Layer | None = None, cached: bool = True, reason: str = "") -> None:
+    def __init__(
+        self, *, layer: Layer | None = None, cached: bool = True, reason: str = "", why: Why | None = None
+    ) -> None:
         """An instruction that made no layer counts as cached."""
         self.layer = layer
         self.cached = cached
-        self.reason = reason
+        self.why = why or Why()
+        self.reason = reason or ("" if cached else self.why.text)
 
 
 class Stage:
@@ -78,6 +82,8 @@ class Stage:
         """The number of the step that runs."""
         self.changed = False
         """Whether a layer was made anew, here or in the stage that this one starts from."""
+        self.cause = 0
+        """The number of the last step that ran for a reason of its own, there as well."""
         self.config = ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/")
         self.history: list[HistoryEntry] = []
         self.author = ""
@@ -88,6 +94,7 @@ class Stage:
         """Start from another stage: files, config, history and build arguments."""
         self.layers = base.layers
         self.changed = base.changed
+        self.cause = base.cause
         self.config = base.config
         self.history = list(base.history)
         self.author = base.author

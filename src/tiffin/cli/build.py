@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tiffin.cli import keyvalues
+from tiffin.cli import build_explain, keyvalues
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import BuildFailed, InvalidArgument, Unsupported
 
@@ -28,6 +28,7 @@ def build(parsed: Parsed, session: Session) -> int:
     if wanted not in _PROGRESS:
         message = f"invalid progress mode {wanted}"
         raise InvalidArgument(message, hint="one of " + ", ".join(_PROGRESS))
+    explained = build_explain.wanted(parsed)
     quiet = parsed.flag("quiet") or wanted in {"quiet", "none"}
     tags = tuple(parsed.many("tag"))
     show = display(sys.stderr, kind="quiet" if quiet else wanted, tags=tags)
@@ -55,10 +56,12 @@ def build(parsed: Parsed, session: Session) -> int:
     if parsed.text("iidfile"):
         with open(parsed.text("iidfile"), "w", encoding="ascii") as stream:
             stream.write(built.image_id)
-    if quiet:
-        sys.stdout.write(f"{built.image_id}\n")
-    else:
+    if not quiet:
         show.finish(built)
+    elif not explained:
+        sys.stdout.write(f"{built.image_id}\n")
+    if explained:
+        build_explain.show(built.explanation, parsed.text("format"))
     return 0
 
 
@@ -148,8 +151,10 @@ BUILD = Command(
         ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", _LIMITS),
         ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", _LIMITS),
         ("disable-content-trust", "", "bool", "Skip image verification", "true", _SAME),
+        ("explain", "", "bool", "Say of each step why it was cached or ran, and what that cost", "", DONE),
         ("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', "", DONE),
         ("force-rm", "", "bool", "Always remove intermediate containers", "", _SAME),
+        ("format", "", "string", "How --explain answers: text or json", "", DONE),
         ("iidfile", "", "string", "Write the image ID to the file", "", DONE),
         (
             "isolation",

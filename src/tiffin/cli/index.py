@@ -10,6 +10,7 @@ INDEX = {
     "attach": "attach:ATTACH",
     "build": "build:BUILD",
     "builder build": "build:BUILD",
+    "builder explain": "build_explain:BUILDER_EXPLAIN",
     "builder prune": "prune:BUILDER_PRUNE",
     "container attach": "attach:ATTACH",
     "container create": "create:CREATE",

@@ -37,6 +37,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container pause": {
         "test_session_life.py": "",
     },
+    "builder explain": {
+        "test_build_explain.py": "format",
+    },
     "builder prune": {
         "test_prune.py": "dry-run filter keep-storage",
         "test_session.py": "all force",
@@ -151,6 +154,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session_flags.py": "",
     },
     "image build": {
+        "test_build_explain.py": "explain format",
         "test_session.py": "quiet tag",
         "test_session_docker.py": "build-arg file label network no-cache progress reproducible",
         "test_session_flags.py": (

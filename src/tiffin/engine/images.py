@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from tiffin.build.events import BuildEvent
+    from tiffin.build.explain import Explanation
     from tiffin.build.roles import Built
     from tiffin.engine.anatomy import Blame, Tree
     from tiffin.engine.engine import Engine
@@ -374,3 +375,14 @@ class Images:
             options=options,
             progress=progress,
         )
+
+    def explain(self, name: str) -> Explanation:
+        """Tell how an image was built here: each step, why it ran, and what it cost; raises NotFound."""
+        from tiffin.build.cache import explanation
+
+        image_id = self.get(name).id
+        found = explanation(self._engine.store.buildcache, image_id)
+        if found is None:
+            message = f"{name} was not built here, or how it was is forgotten"
+            raise NotFound(message, hint="build it again with --explain")
+        return found
