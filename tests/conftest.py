@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("same")
+
+# A shell that starts the tests in its background ignores interrupts for them, and for the commands whose ctrl-c
+# is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PATIENCE_MS = 5000
 """How long a process may take to go away by itself once the last test has ended."""
