@@ -200,11 +200,13 @@ def test_lives_of_containers(tiffin: Tiffin, box: str) -> None:
 
 
 def test_doctor_and_reset(tiffin: Tiffin) -> None:
-    """Doctor says what this user may do, also as JSON; a store goes as a whole, and only a store."""
+    """Doctor says what this user may do, also as JSON; a store goes whole, with what runs, and only a store."""
     assert f"rung: {RUNGS[PRIVILEGE.rung]}" in tiffin.run("doctor").stdout.decode()
     assert '"name": "containers", "good": true' in tiffin.run("doctor", "--json").stdout.decode()
+    archive = tiffin.run("save", "box:1").stdout
     tiffin = Tiffin(f"{tiffin.root}-other")
-    tiffin("images")
+    tiffin("load", stdin=archive)
+    tiffin("run", "-d", "--network", "none", "--restart", "always", "box:1", "sleep", "1000")
     assert "removed: " in tiffin("system", "reset", "--force")
     assert not os.path.exists(tiffin.root)
     os.makedirs(f"{tiffin.root}/precious")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def reset(parsed: Parsed, session: Session) -> int:
     """Remove the store, after asking."""
     root = session.settings.root
-    warning = f"WARNING! This will remove all images, containers and volumes in {root}."
+    warning = (
+        f"WARNING! This will end and remove all containers, and remove all images and volumes in {root}."
+    )
     if not parsed.flag("force") and not confirm.ask(warning):
         return 0
     from tiffin.engine.reset import reset as remove

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tiffin.errors import Conflict, Forbidden, InvalidArgument
+from tiffin.errors import Conflict, Forbidden, InvalidArgument, TiffinError
 from tiffin.spec import jsontext
 from tiffin.store import atomic
 from tiffin.store.layout import Layout
@@ -31,10 +31,10 @@ _OURS = (
 
 
 def reset(settings: Settings) -> list[str]:
-    """Remove root and run folder and all in them; return what was there. This process enters the namespace.
+    """Kill what runs, remove root and run folder and all in them; return what was there.
 
-    Raises Conflict while a container runs, InvalidArgument where the root is no store, Forbidden for files
-    of ids that are not this user's any more.
+    This process enters the namespace. Raises Conflict for what runs in a store that cannot be opened,
+    InvalidArgument where the root is no store, Forbidden for files of ids that are not this user's any more.
     """
     layout = Layout(root=settings.root, run=settings.run)
     if not all(name.startswith(_OURS) for name in _names(layout.root)):
@@ -42,8 +42,7 @@ def reset(settings: Settings) -> list[str]:
         raise InvalidArgument(message, hint="remove it by hand if it is to go")
     running = [name for name in _names(layout.living) if _runs(layout.live(name))]
     if running:
-        message = f"containers are running: {', '.join(name[:12] for name in running)}"
-        raise Conflict(message, hint="remove them first: tiffin rm -f CONTAINER")
+        _end(settings, running)
     if settings.privilege.rung == "root" and _names(layout.networks):
         from tiffin.network import link, living
         from tiffin.network.plan import Place
@@ -64,6 +63,19 @@ def reset(settings: Settings) -> list[str]:
             message = f"{error.filename or path}: {error.strerror}"
             raise Forbidden(message, hint=f"its owner is not one of your ids: sudo rm -r {path}") from error
     return removed
+
+
+def _end(settings: Settings, running: list[str]) -> None:
+    """Remove containers that run, as `rm -f` does."""
+    from tiffin.engine.engine import Engine
+
+    try:
+        with Engine(settings) as engine:
+            for container_id in running:
+                engine.containers.remove(container_id, force=True)
+    except TiffinError as error:
+        message = f"containers are running: {', '.join(name[:12] for name in running)}: {error.message}"
+        raise Conflict(message, hint="end their processes first; `ps` of the host shows them") from error
 
 
 def _remove(path: str) -> None:
