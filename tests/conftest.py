@@ -22,8 +22,8 @@ hypothesis.settings.register_profile("same", derandomize=True, deadline=None, da
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("same")
 
-# A shell that starts the tests in its background ignores interrupts for them, and for the commands whose ctrl-c
-# is tested.
+# A shell that starts the tests in its background ignores interrupts for them, and so for the commands that
+# are interrupted here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PATIENCE_MS = 5000

@@ -200,7 +200,7 @@ def test_lives_of_containers(tiffin: Tiffin, box: str) -> None:
 
 
 def test_doctor_and_reset(tiffin: Tiffin) -> None:
-    """Doctor says what this user may do, also as JSON; a store goes whole, with what runs, and only a store."""
+    """Doctor says what this user may do, as JSON too; a store goes, with what runs; only a store does."""
     assert f"rung: {RUNGS[PRIVILEGE.rung]}" in tiffin.run("doctor").stdout.decode()
     assert '"name": "containers", "good": true' in tiffin.run("doctor", "--json").stdout.decode()
     archive = tiffin.run("save", "box:1").stdout
