@@ -55,6 +55,7 @@ KEEPER_MAY_IMPORT = {
     "settings",
     "store.atomic",
     "store.journal",
+    "runtime.capabilities",
     "runtime.oci",
     "network",
     "keeper",

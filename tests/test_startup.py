@@ -57,9 +57,9 @@ ALLOWED = {
         cli.keyvalues cli.options cli.run cli.run_flags cli.terminal
         engine.bundle engine.containers engine.create engine.forget engine.merge engine.mounts engine.start
         engine.views
-        keeper.backlog keeper.cgroup keeper.client keeper.container keeper.early keeper.execs keeper.facts
-        keeper.frames keeper.kernel keeper.listener keeper.log keeper.loop keeper.main keeper.peer
-        keeper.process keeper.request
+        keeper.backlog keeper.cgroup keeper.client keeper.confinement keeper.container keeper.early
+        keeper.execs keeper.facts keeper.frames keeper.kernel keeper.listener keeper.log keeper.loop
+        keeper.main keeper.peer keeper.process keeper.request
         runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
         runtime.seccomp runtime.security runtime.specgen runtime.user
         spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import Conflict
 from tiffin.keeper import client, frames
+from tiffin.keeper.confinement import Confinement
 from tiffin.keeper.request import StartRequest
 from tiffin.keeper.zygote import Zygote
 from tiffin.runtime import bundle, capabilities, oci, seccomp, specgen
@@ -153,6 +154,7 @@ class Box:
             "stdin_once": config.stdin_once,
             "attach": BOTH | (frames.STDIN if config.open_stdin else 0),
             "log_path": self.log_path,
+            "confinement": Confinement.of(spec["process"], filtered=seccomp.filters(spec)),
             "cgroup": specgen.cgroup_path(self.id),
         }
         return StartRequest(**{**fields, **changes})

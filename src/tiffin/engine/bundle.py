@@ -9,6 +9,7 @@ from tiffin.engine import mounts
 from tiffin.engine.views import event_attributes
 from tiffin.engine.views import log_path as container_log
 from tiffin.errors import Unsupported
+from tiffin.keeper.confinement import Confinement
 from tiffin.keeper.request import StartRequest
 from tiffin.runtime import bundle, capabilities, oci, seccomp, security, specgen, user
 from tiffin.runtime.machine import Machine
@@ -82,6 +83,7 @@ def start_request(
         attach=attach,
         cgroup=_watched_cgroup(engine, record),
         cleanup=_cleanup(engine, record) if host.auto_remove else (),
+        confinement=Confinement.of(spec["process"], filtered=seccomp.filters(spec)),
         discard=(folder,) if host.auto_remove else (),
         network=_plan(engine, record),
         **_log(store, record),

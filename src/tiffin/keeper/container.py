@@ -165,7 +165,8 @@ class Container:
                 pid_file=pid_file,
                 console=console,
                 log=log,
-            )
+            ),
+            request.confinement,
         )
 
     def run(self) -> None:

@@ -104,14 +104,18 @@ class Execs:
         file = os.memfd_create("process")
         atomic.write_all(file, jsontext.dumps_bytes(description))
         request, path = self._request, f"/proc/{os.getpid()}/fd/{file}"
+        asked = request.confinement
         process.start(
-            lambda pid_file, console, log: oci.execute(
-                *(request.runtime, request.container_id),
-                process=path,
-                pid_file=pid_file,
-                console=console,
-                log=log,
-            ),
+            lambda pid_file, console, log: [
+                oci.execute(
+                    *(request.runtime, request.container_id),
+                    process=path,
+                    pid_file=pid_file,
+                    console=console,
+                    log=log,
+                )
+            ],
+            asked and asked.of_exec(description),
             held=file,
         )
 

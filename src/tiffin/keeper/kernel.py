@@ -16,6 +16,7 @@ _NEW_MOUNT_NAMESPACE, _NEW_USER_NAMESPACE = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, BIND, _RECURSIVE, _SLAVE = 0x1, 0x20, 0x1000, 0x4000, 0x80000
 _DETACH = 2
 _SET_CHILD_SUBREAPER = 36
+_GET_SECCOMP = 21
 _SET_NAME = 15
 _OPEN_TREE, _MOVE_MOUNT = 428, 429  # numbers of system calls, the same everywhere
 _HERE = -100  # AT_FDCWD
@@ -164,6 +165,11 @@ def adopt_orphans() -> None:
 def set_name(name: str) -> None:
     """Change what `ps` shows as this thread's name (15 bytes)."""
     _libc.prctl(_SET_NAME, os.fsencode(name), 0, 0, 0)
+
+
+def is_filtered() -> bool:
+    """Tell whether this process itself has a seccomp filter, or cannot know."""
+    return bool(_libc.prctl(_GET_SECCOMP, 0, 0, 0, 0))
 
 
 def attempt(action: Callable[..., object], *arguments: object) -> None:

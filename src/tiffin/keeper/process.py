@@ -11,6 +11,7 @@ import sys
 import termios
 
 from tiffin.keeper import frames
+from tiffin.keeper.confinement import has_begun
 from tiffin.keeper.loop import READ, WRITE
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from tiffin.keeper.confinement import Confinement
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.peer import Peer
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 _PIPE_SIZE_LIMIT = 1 << 20
 """What a pipe can hold at most (/proc/sys/fs/pipe-max-size), so what can be left in one."""
+
+_SOON = 0.002  # seconds until a process that is just being confined is looked at again
 
 # The keeper ignores some signals; what it starts must not inherit that.
 _DEFAULT_SIGNALS = (
@@ -152,6 +156,8 @@ class Process:
         self._wants_stdin = stdin
         self._stdin_once = stdin_once
         self.size = size
+        self._left: list[list[str]] = []  # commands of the runtime that follow the one that runs
+        self._confinement: Confinement | None = None
         self.log: Log | None = None
         self.program = program
         self._on_started, self._on_failed, self._on_exit = on_started, on_failed, on_exit
@@ -172,12 +178,18 @@ class Process:
 
     # --- start ---------------------------------------------------------------------------------
 
-    def start(self, command: Callable[[str, str, str], list[str]], held: int = -1) -> None:
-        """Run the runtime: `command(pid_file, console, log)` returns its arguments.
+    def start(
+        self,
+        commands: Callable[[str, str, str], list[list[str]]],
+        confinement: Confinement | None,
+        held: int = -1,
+    ) -> None:
+        """Run the runtime: `commands(pid_file, console, log)` returns its arguments, of one call or more.
 
-        `held` is a descriptor that it reads, closed when it has ended.
+        After each the process is checked for its `confinement`. `held` is a descriptor that is read, closed
+        after the last.
         """
-        self._held = held
+        self._held, self._confinement = held, confinement
         self._errors = os.memfd_create("log")
         own = f"/proc/{os.getpid()}/fd"
         actions: list[tuple[int, ...]] = []
@@ -188,7 +200,8 @@ class Process:
             console = f"{own}/{self._folder}/{self._socket_name}"
         else:
             actions, theirs = self._pipes()
-        self._runtime = launch(command(self._pid_file, console, f"{own}/{self._errors}"), actions)
+        first, *self._left = commands(self._pid_file, console, f"{own}/{self._errors}")
+        self._runtime = launch(first, actions)
         for descriptor in theirs:
             os.close(descriptor)
         self._watch_end(self._runtime, self._runtime_ended)
@@ -238,25 +251,52 @@ class Process:
 
     def _runtime_ended(self) -> None:
         status = self._reaper.collect(self._runtime)
-        log = os.pread(self._errors, 65536, 0)
-        os.close(self._errors)
-        if self._held >= 0:
-            os.close(self._held)
-        pid = _read_number(self._pid_file)
-        if status or not pid:
-            self._close_streams()
-            self.ended = True
-            self._on_failed(self, log)
+        self.pid = self.pid or _read_number(self._pid_file)
+        if status or not self.pid:
+            self._fail(os.pread(self._errors, 65536, 0))
+        elif self._confinement:
+            self._check()
+        else:
+            self._go_on()
+
+    def _check(self) -> None:
+        """Go on with a process that is as confined as it shall be; end one that is not."""
+        assert self._confinement  # noqa: S101 - asked by the caller
+        lacking = self._confinement.lacks(self.pid, created=bool(self._left))
+        if not lacking:
+            self._go_on()
+        elif not self._left and not has_begun(self.pid):
+            self._loop.later(_SOON, self._check)  # the runtime is still at it
+        else:
+            os.kill(self.pid, _signal.SIGKILL)
+            self._fail(f"the runtime has not applied {lacking}".encode())
+
+    def _go_on(self) -> None:
+        if self._left:
+            self._runtime = launch(self._left.pop(0), [])
+            self._watch_end(self._runtime, self._runtime_ended)
             return
+        self._close_files()
         if self._console:
             self._accept()
-        self.pid = pid
         self.started = True
         self._on_started(self)
         self.resume()
         if self._input:
             self._write_input(WRITE)
-        self._watch_end(pid, self._process_ended)
+        self._watch_end(self.pid, self._process_ended)
+
+    def _fail(self, log: bytes) -> None:
+        self._close_files()
+        self._close_streams()
+        self.ended = True
+        self._on_failed(self, log)
+
+    def _close_files(self) -> None:
+        """Close what only the runtime needed."""
+        os.close(self._errors)
+        if self._held >= 0:
+            os.close(self._held)
 
     def _accept(self) -> None:
         """Take the terminal that the runtime has sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 
+from tiffin.keeper.confinement import Confinement
 from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ class StartRequest(Value):
     log_max_file: int = 1
     log_compress: bool = False
     log_attributes: tuple[tuple[str, str], ...] = ()
+    confinement: Confinement | None = None  # what is read back of each process; None believes the runtime
     cgroup: str = ""  # the config's cgroupsPath, "" where there is none
     scoped: bool = False  # found out by the keeper: it lives in a scope of systemd's, who may tell it to end
     cleanup: tuple[str, ...] = ()  # command that removes the container, when nobody acknowledged to do it
@@ -61,10 +63,13 @@ class StartRequest(Value):
 
     def pack(self) -> bytes:
         """Return the packet."""
-        return marshal.dumps(self.as_dict())
+        confinement = self.confinement and self.confinement.as_dict()
+        return marshal.dumps({**self.as_dict(), "confinement": confinement})
 
     @staticmethod
     def unpack(packet: bytes) -> StartRequest:
         """Read what `pack` wrote."""
         fields: dict[str, Any] = marshal.loads(packet)  # noqa: S302 - from our own process, see the class
+        if fields["confinement"]:
+            fields["confinement"] = Confinement(**fields["confinement"])
         return StartRequest(**fields)

@@ -73,11 +73,17 @@ def root_of(runtime: Sequence[str]) -> str:
 
 def run(
     runtime: Sequence[str], container_id: str, *, bundle: str, pid_file: str, console: str, log: str
-) -> list[str]:
-    """Return the command that makes and starts a container and leaves it running."""
+) -> list[list[str]]:
+    """Return the commands that make and start a container and leave it running.
+
+    One of crun and runc does it; of others we want to see what they have made before it is started.
+    """
     terminal = ("--console-socket", console) if console else ()
-    options = ("--detach", "--pid-file", pid_file, "--bundle", bundle, *terminal)
-    return [*runtime, *_logging(runtime[0], log), "run", *options, container_id]
+    options = ("--pid-file", pid_file, "--bundle", bundle, *terminal)
+    begin = (*runtime, *_logging(runtime[0], log))
+    if kind(runtime[0]) in _DEFAULTS:
+        return [[*begin, "run", "--detach", *options, container_id]]
+    return [[*begin, "create", *options, container_id], [*begin, "start", container_id]]
 
 
 def execute(

@@ -47,6 +47,11 @@ class Filter(Value):
 NONE = Filter()
 
 
+def filters(spec: dict[str, Any]) -> bool:
+    """Tell whether a runtime that obeys `config.json` filters a container's calls."""
+    return "seccomp" in spec["linux"] or ANNOTATION in spec.get("annotations", ())
+
+
 def choose(  # the parts of one decision
     option: str,
     granted: Sequence[str],

@@ -1,0 +1,1 @@
+"""Servers that people run, from Debian's packages: see `test_software`."""
