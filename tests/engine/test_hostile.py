@@ -77,7 +77,7 @@ def test_a_layer_with_another_content_than_the_config_says(
     shelf.image("1", GOOD, BIG, diff_ids=[digests.of(GOOD), digests.of(b"other")])
     refused(engine, server, Corrupt, "the image's config says sha256:")
     archive = _docker_archive(GOOD, BIG, diff_ids=[digests.of(GOOD), digests.of(b"other")])
-    with pytest.raises(Corrupt):
+    with pytest.raises(Corrupt, match=f"failed to verify {digests.of(b'other')}"):
         engine.images.load(io.BytesIO(archive))
     check_untouched(engine)
 

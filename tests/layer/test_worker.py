@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import select
@@ -128,6 +129,21 @@ def test_a_growing_file_is_followed_to_its_end(tmp_path: Path) -> None:
     assert applied.diff_id == "sha256:" + hashlib.sha256(DATA).hexdigest()
     assert (tmp_path / "out/second").read_bytes() == b"y" * 1_000_000
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_somebody_else_verifies_is_not_hashed_again(tmp_path: Path, *, packed: bool) -> None:
+    """A digest that the bytes are verified to have counts for what is not packed, and only for that."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "layer").write_bytes(gzip.compress(DATA) if packed else DATA)
+    proven = "sha256:" + "ab" * 32
+    with open(tmp_path / "layer", "rb") as source:
+        extraction = Extraction.start(
+            source.fileno(), str(tmp_path / "out"), xattr="trusted.", growing=True, proven=proven
+        )
+        applied = extraction.wait()
+    assert applied.diff_id == ("sha256:" + hashlib.sha256(DATA).hexdigest() if packed else proven)
+    assert applied.digest == ""
 
 
 def test_a_growing_file_may_be_given_up(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Protocol
 
     from tiffin.layer.limits import Limits
+    from tiffin.spec.blob import BlobReader
     from tiffin.spec.descriptor import Descriptor
 
     class Members(Protocol):
@@ -77,7 +78,7 @@ class MemberReader:
 class Verified:
     """A reader whose last read raises Corrupt if the bytes are not the descriptor's."""
 
-    def __init__(self, reader: MemberReader, descriptor: Descriptor) -> None:
+    def __init__(self, reader: BlobReader, descriptor: Descriptor) -> None:
         """Wrap a reader of exactly the descriptor's size."""
         self._reader = reader
         self._left = descriptor.size

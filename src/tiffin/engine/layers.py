@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from tiffin.archive.load import Archive
     from tiffin.engine.engine import Engine
     from tiffin.engine.progress import Report
     from tiffin.layer.limits import Applied
-    from tiffin.spec.blob import BlobReader, BlobSource
+    from tiffin.spec.blob import BlobReader
     from tiffin.spec.descriptor import Descriptor
     from tiffin.spec.manifest import Manifest
     from tiffin.spec.reference import Reference
@@ -43,7 +44,7 @@ _STOPPED = "stopped, as another layer failed"
 
 def commit_image(
     engine: Engine,
-    source: BlobSource,
+    source: Mirrored | Archive,
     *,
     top: Descriptor,
     top_raw: bytes,
@@ -81,7 +82,7 @@ def image_manifest(raw: bytes, media_type: str) -> Manifest:
     return manifest
 
 
-def _config(store: Store, source: BlobSource, manifest: Manifest) -> ImageConfig:
+def _config(store: Store, source: Mirrored | Archive, manifest: Manifest) -> ImageConfig:
     if not store.content.has_blob(manifest.config):
         with closing(source.open_blob(manifest.config)) as reader:
             store.content.put_blob(manifest.config, reader)
@@ -120,13 +121,16 @@ class _Unpacking:
     A context manager: what is not finished when it is left is stopped.
     """
 
-    def __init__(self, engine: Engine, cores: BoundedSemaphore, lower: Sequence[str] = ()) -> None:
-        """Prepare; nothing is made yet."""
+    def __init__(
+        self, engine: Engine, cores: BoundedSemaphore, lower: Sequence[str] = (), proven: str = ""
+    ) -> None:
+        """Prepare; nothing is made yet. `proven` is what the file's bytes are verified to be (see apply)."""
         self._store = engine.store
         self._cores = cores
         self._xattr = engine.settings.privilege.xattr
         self._limits = Limits.of(engine.settings)
         self._lower = lower
+        self._proven = proven
         self._running: tuple[Draft, Extraction] | None = None
 
     def follow(self, path: str) -> None:
@@ -185,6 +189,7 @@ class _Unpacking:
                     limits=self._limits,
                     lower=self._lower,
                     growing=growing,
+                    proven=self._proven,
                 )
             finally:
                 os.close(file)
@@ -199,7 +204,7 @@ class _Layers:
     """The layers of one image on their way: downloaded and extracted side by side, committed in order."""
 
     def __init__(
-        self, engine: Engine, source: BlobSource, manifest: Manifest, config: ImageConfig, say: Report
+        self, engine: Engine, source: Mirrored | Archive, manifest: Manifest, config: ImageConfig, say: Report
     ) -> None:
         self._engine = engine
         self._store = engine.store
@@ -298,7 +303,10 @@ class _Layers:
                 self._download(index, None)
             self._tell(index, "Already exists")
             return _Fetched(size=self._store.snapshots.size(self._chain[index]))
-        with self._unpacking() as unpacking:
+        layer = self._layers[index]
+        # The writer's digest of a layer that is not packed is that of its content.
+        proven = layer.digest if not have_blob and layer.digest == self._diff_ids[index] else ""
+        with self._unpacking(proven=proven) as unpacking:
             if not have_blob:
                 self._download(index, unpacking)
             try:
@@ -306,8 +314,8 @@ class _Layers:
             except MissingTarget:
                 return _Fetched(size=0, linked_below=True)
 
-    def _unpacking(self, lower: Sequence[str] = ()) -> _Unpacking:
-        return _Unpacking(self._engine, self._cores, lower)
+    def _unpacking(self, lower: Sequence[str] = (), proven: str = "") -> _Unpacking:
+        return _Unpacking(self._engine, self._cores, lower, proven)
 
     def _download(self, index: int, unpacking: _Unpacking | None) -> None:
         """Fetch a layer's blob, from where an earlier try stopped; anew if that leads nowhere."""
@@ -331,8 +339,9 @@ class _Layers:
             resume = False
 
     def _open(self, layer: Descriptor, offset: int) -> BlobReader:
-        registry = self._registry
-        return registry.fetch_blob(layer, offset) if registry else self._source.open_blob(layer)
+        # Unverified: the writer does that.
+        source = self._source
+        return source.fetch_blob(layer, offset) if isinstance(source, Mirrored) else source.fetch_blob(layer)
 
     def _distrust(self, reader: BlobReader) -> bool:
         return self._registry is not None and isinstance(reader, Relay) and self._registry.distrust(reader)

@@ -61,6 +61,7 @@ class Extraction:
         whiteouts: bool = True,
         inside: str = "",
         growing: bool = False,
+        proven: str = "",
     ) -> Extraction:
         """Begin to unpack what `source_fd` gives, a file or a pipe, to its end; the caller still closes it.
 
@@ -68,7 +69,9 @@ class Extraction:
         prefix of overlayfs's marks (`trusted.` or `user.`). `whiteouts=False` is for archives that are no
         layers (ADD, a build context): `.wh.` names are names. `lower` are the folders of the layers below,
         topmost first, for hard links into them; without it such a link raises MissingTarget. `growing` says
-        that the source is a file somebody still writes and verifies: tell by `grown` and `complete`.
+        that the source is a file somebody still writes and verifies: tell by `grown` and `complete`. Who then
+        verifies that its bytes have the digest `proven` spares the worker hashing them again, if they are
+        not packed.
         """
         request = {
             "destination": os.path.abspath(destination),
@@ -78,6 +81,7 @@ class Extraction:
             "limits": (limits or Limits()).as_dict(),
             "lower": list(map(os.path.abspath, lower)),
             "growing": growing,
+            "proven": proven,
         }
         # What this process can import, its worker can; behind the standard library, so nothing shadows it.
         paths = "\n".join([_PACKAGES, *filter(None, sys.path)])

@@ -35,13 +35,13 @@ _AHEAD = 4  # pieces that may wait, of some hundred kilobytes each
 class Source:
     """The archive as read from descriptor 0: unpacked pieces, both digests, both sizes."""
 
-    def __init__(self, limits: Limits, *, growing: bool) -> None:
+    def __init__(self, limits: Limits, *, growing: bool, proven: str = "") -> None:
         """Read the beginning and recognise the compression (which imports what unpacks it).
 
-        `growing` says that the file is still being written, by somebody who verifies its bytes.
+        `growing` says that the file is still being written, by somebody who verifies its bytes: to be
+        `proven`, if that is given.
         """
         self._growing = growing
-        self.unpacked = hashlib.sha256()
         self.packed_size = 0
         self.unpacked_size = 0
         self._limits = limits
@@ -49,13 +49,25 @@ class Source:
         while len(self._first) < HEAD and (data := self._read()):
             self._first += data
         self.kind = sniff(self._first)
+        self._proven = "" if self.kind else proven
+        self._unpacked = None if self._proven else hashlib.sha256()
         # What is not packed is hashed once for both.
-        self.packed = None if growing else hashlib.sha256() if self.kind else self.unpacked
+        self._packed = None if growing else hashlib.sha256() if self.kind else self._unpacked
         self._decompressor = Decompressor(self.kind)
         self._ready: SimpleQueue[bytes | BaseException] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
         self._caller = select.poll()
         self._caller.register(1, 0)
+
+    @property
+    def diff_id(self) -> str:
+        """The digest of all that was unpacked."""
+        return f"sha256:{self._unpacked.hexdigest()}" if self._unpacked else self._proven
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that was read, "" where somebody else verifies that."""
+        return f"sha256:{self._packed.hexdigest()}" if self._packed else ""
 
     def start(self) -> None:
         """Unpack and digest ahead, in a thread: it needs the interpreter for moments only.
@@ -89,11 +101,12 @@ class Source:
     def _stream(self) -> Iterator[bytes]:
         data = self._first
         while data:
-            if self.packed and self.kind:
-                self.packed.update(data)
+            if self._packed and self.kind:
+                self._packed.update(data)
             self.packed_size += len(data)
             for piece in self._decompressor.pieces(data):
-                self.unpacked.update(piece)
+                if self._unpacked:
+                    self._unpacked.update(piece)
                 self.unpacked_size += len(piece)
                 self._limits.check(self.unpacked_size, self.packed_size)
                 yield piece
@@ -116,7 +129,7 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     """Confine this process, unpack, and return the fields of an Applied."""
     limits = Limits(**request["limits"])
     lower = Lower(request["lower"], request["xattr"]) if request["lower"] else None
-    source = Source(limits, growing=request["growing"])
+    source = Source(limits, growing=request["growing"], proven=request["proven"])
     source.start()
     reader = TarReader(source.chunk, name_max=limits.name_length)
     walled = _confine(request["destination"], request["lower"])
@@ -137,8 +150,8 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     reader.drain()
     unpacker.finish()
     return {
-        "diff_id": "sha256:" + source.unpacked.hexdigest(),
-        "digest": "sha256:" + source.packed.hexdigest() if source.packed else "",
+        "diff_id": source.diff_id,
+        "digest": source.digest,
         "size": unpacker.size,
         "entries": unpacker.entries,
         "compressed_size": source.packed_size,

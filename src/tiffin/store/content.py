@@ -286,7 +286,9 @@ class Writer:
         if self.offset != expected.size or found != expected.digest:
             self.abort()
             message = f"failed to verify {expected.digest}: got {self.offset} bytes with digest {found}"
-            raise Corrupt(message, hint="the source sent other bytes than it announced; try again")
+            raise Corrupt(
+                message, hint="the source has other bytes than it announced; try again, or get it anew"
+            )
         self._content.adopt(self.path, expected.digest, expected.size)
         self._close()
 
