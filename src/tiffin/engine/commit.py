@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from tiffin.build import changes as changing
 from tiffin.engine.assemble import assemble, built_layer
-from tiffin.engine.start import connect
 from tiffin.engine.views import event_attributes
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.layer import tar
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tiffin.engine.engine import Engine
+    from tiffin.spec.container import ContainerConfig
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.images import ImageRecord
 
@@ -46,7 +45,7 @@ def commit(engine: Engine, record: ContainerRecord, request: CommitRequest) -> s
     """
     store = engine.store
     tags = (image_name(request.name),) if request.name else ()
-    container_config = changing.apply(record.config.replace(image=""), request.changes)
+    container_config = _changed(record.config.replace(image=""), request.changes)
     with store.lease("commit"):
         base = _base(engine, record)
         store.snapshots.has(record.layers[-1] if record.layers else "")  # the lease holds it from here on
@@ -75,6 +74,14 @@ def commit(engine: Engine, record: ContainerRecord, request: CommitRequest) -> s
     told = {"comment": request.message, "imageID": made.id, "imageRef": request.name}
     store.events.append("container", "commit", record.id, event_attributes(record) | told)
     return made.id
+
+
+def _changed(config: ContainerConfig, changes: tuple[str, ...]) -> ContainerConfig:
+    if not changes:
+        return config
+    from tiffin.build import changes as changing  # the compiler of Dockerfiles: 15 ms
+
+    return changing.apply(config, changes)
 
 
 def image_name(text: str) -> Reference:
@@ -125,6 +132,8 @@ def standing_still(engine: Engine, record: ContainerRecord, *, wanted: bool) -> 
     if not wanted or engine.store.containers.state(record.id).status != "running":
         yield
         return
+    from tiffin.engine.start import connect  # all that a start needs: 20 ms
+
     with connect(engine.store, record) as connection:
         connection.pause()
         try:

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 SERIALIZER = 1
 """The version of the format that `write_tar` writes."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking, because a live container may put a fifo where a file was a moment ago.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = 1 << 18
 _OPEN_FOLDERS = 64
 _NAME_MAX = 4096
@@ -80,12 +80,13 @@ def measure(directory: str, *, xattr: str) -> Measured:
     )
 
 
-class _Open:
+class Open:
     """A folder on the way: its descriptor (-1 while lent back), path, identity, and names still to come."""
 
     __slots__ = ("beside", "file", "identity", "names", "path")
 
     def __init__(self, file: int, path: bytes, identity: tuple[int, int]) -> None:
+        """Begin without names."""
         self.file = file
         self.path = path
         self.identity = identity
@@ -112,10 +113,10 @@ class Serializer:
     def run(self, directory: str) -> None:
         """Write everything below a directory."""
         try:
-            top = os.open(directory, _FOLDER & ~os.O_NOFOLLOW)
+            top = os.open(directory, FOLDER & ~os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no such layer directory: {directory}") from None
-        stack: list[_Open] = []
+        stack: list[Open] = []
         try:
             self._enter(stack, top, b"")
             while stack:
@@ -127,7 +128,7 @@ class Serializer:
         self._put(tar.END)
         self._flush()
 
-    def _step(self, stack: list[_Open]) -> None:
+    def _step(self, stack: list[Open]) -> None:
         """Write the next name of the innermost folder, or leave the folder."""
         folder = stack[-1]
         for name, deletion in folder.names:
@@ -146,17 +147,17 @@ class Serializer:
             try:
                 inner = self._entry(folder, name, path)
             except OSError as error:
-                if self._writer_failed:
-                    raise
+                if self._writer_failed or error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                    raise  # not by reading
                 raise _explain(error, path) from error
             if inner >= 0:
                 self._enter(stack, inner, path + b"/")
                 return
         self._leave(stack)
 
-    def _enter(self, stack: list[_Open], file: int, path: bytes) -> None:
+    def _enter(self, stack: list[Open], file: int, path: bytes) -> None:
         status = os.fstat(file)
-        folder = _Open(file, path, (status.st_dev, status.st_ino))
+        folder = Open(file, path, (status.st_dev, status.st_ino))
         # A tree may be deeper than a process may have files open: the way back up is "..".
         if len(stack) >= _OPEN_FOLDERS:
             os.close(stack[-1].file)
@@ -177,11 +178,10 @@ class Serializer:
             self._mark(path + whiteout.OPAQUE)
         folder.names = iter(_listing(file))
 
-    @staticmethod
-    def _leave(stack: list[_Open]) -> None:
+    def _leave(self, stack: list[Open]) -> None:
         folder = stack.pop()
         if stack and stack[-1].file < 0:
-            above = os.open("..", _FOLDER, dir_fd=folder.file)
+            above = os.open("..", FOLDER, dir_fd=folder.file)
             stack[-1].file = above
             status = os.fstat(above)
             if (status.st_dev, status.st_ino) != stack[-1].identity:
@@ -189,13 +189,13 @@ class Serializer:
                 raise Conflict(f"{tar.show(folder.path)} was moved while it was read")
         os.close(folder.file)
 
-    def _entry(self, folder: _Open, name: bytes, path: bytes) -> int:
+    def _entry(self, folder: Open, name: bytes, path: bytes) -> int:
         """Write one entry; a folder is opened and returned instead, -1 for anything else."""
         parent = folder.file
         status = os.lstat(name, dir_fd=parent)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            return os.open(name, _FOLDER, dir_fd=parent)
+            return os.open(name, FOLDER, dir_fd=parent)
         if kind == stat.S_IFSOCK:
             return -1
         uid, gid = owners.seen(status) if self._noted else (status.st_uid, status.st_gid)
@@ -223,7 +223,7 @@ class Serializer:
         return -1
 
     def _file(self, parent: int, name: bytes, entry: Entry, status: os.stat_result) -> None:
-        file = os.open(name, _FILE, dir_fd=parent)
+        file = os.open(name, FILE, dir_fd=parent)
         try:
             if not os.path.samestat(os.fstat(file), status):
                 raise Conflict(f"{entry.text} changed while it was read")
@@ -248,12 +248,15 @@ class Serializer:
     def _attributes(self, file: int, names: list[bytes], path: bytes) -> dict[bytes, bytes] | None:
         if not names:
             return None
+        self._refuse_foreign(names, path)
+        return attributes.read(file, names)
+
+    def _refuse_foreign(self, names: list[bytes], path: bytes) -> None:
         if not self._foreign.isdisjoint(names):
             raise Unsupported(
                 f"{tar.show(path)} refers to the layers below by an overlay attribute",
                 hint="mount with redirect_dir=off,metacopy=off",
             )
-        return attributes.read(file, names)
 
     def _owner(self, file: int, names: list[bytes], status: os.stat_result) -> tuple[int, int]:
         """Return whose a file is: what is noted counts, where notes are taken."""

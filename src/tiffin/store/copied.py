@@ -20,6 +20,7 @@ import stat
 
 from tiffin.errors import Conflict, Corrupt
 from tiffin.layer import attributes, whiteout
+from tiffin.layer.duplicate import copy_bytes
 from tiffin.spec.value import Value
 from tiffin.store import atomic, copyup
 from tiffin.store.overlay import Stack
@@ -223,7 +224,7 @@ class Copied:
                 target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             try:
-                copyup.copy_bytes(source, out)
+                copy_bytes(source, out)
             finally:
                 posix.close(out)
             self._dress(source, info, target)

@@ -9,12 +9,11 @@ import stat
 
 from tiffin.errors import Corrupt
 from tiffin.layer import owners, whiteout
+from tiffin.layer.duplicate import copy_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.store.overlay import Node, Stack
-
-_CHUNK = 16 << 20
 
 
 def copy_tree(stack: Stack, path: str, destination: str) -> None:
@@ -100,21 +99,6 @@ def keep_owners(stack: Stack, draft: str) -> None:
             node = stack.find(path[len(draft) :], follow_last=False)[1]
             if node is not None and not owners.note(path) and (note := owners.note(node.places[0])):
                 os.setxattr(path, owners.OWNER, note, follow_symlinks=False)
-
-
-def copy_bytes(source: int, target: int) -> None:
-    """Copy the rest of one open file to another inside the kernel."""
-    copy = os.copy_file_range
-    while True:
-        try:
-            if not copy(source, target, _CHUNK):
-                return
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
-                raise
-            break
-    while posix.sendfile(target, source, None, _CHUNK):
-        pass
 
 
 def copy_looks(node: Node, target: str) -> None:

@@ -402,19 +402,18 @@ class Snapshots:
 
         Raises Conflict if something changes while it is copied.
         """
-        from tiffin.layer.diff import Measured, measure
-
-        xattr = self._privilege.xattr
-        if self._is_copied(key):
-            try:
-                self._copied(key).fill(draft.path)
-            except OSError as error:
-                raise atomic.storage_error(error, f"commit {key[:12]}") from error
-            return measure(draft.path, xattr=xattr)
+        from tiffin.layer.diff import measure
         from tiffin.layer.duplicate import duplicate
 
-        applied = duplicate(self._upper(self._layout.container(key)), draft.path, xattr=xattr)
-        return Measured(diff_id=applied.diff_id, size=applied.size, tar_size=applied.tar_size)
+        xattr = self._privilege.xattr
+        try:
+            if self._is_copied(key):
+                self._copied(key).fill(draft.path)
+            else:
+                duplicate(self._upper(self._layout.container(key)), draft.path, xattr=xattr)
+        except OSError as error:
+            raise atomic.storage_error(error, f"commit {key[:12]}") from error
+        return measure(draft.path, xattr=xattr)
 
     # What a container wrote, as a layer that others stand on too: see `store.forks`.
 
