@@ -216,8 +216,8 @@ def test_onbuild(based: Bench) -> None:
 
 def test_unsupported_by_name(based: Bench) -> None:
     """What is not supported says so by name and place."""
-    with pytest.raises(Unsupported, match="Dockerfile:2: RUN --mount is not supported"):
-        based.build("FROM base\nRUN --mount=type=cache,target=/x make\n")
+    with pytest.raises(Unsupported, match="Dockerfile:2: RUN --device is not supported"):
+        based.build("FROM base\nRUN --device=vendor.com/x=1 make\n")
     with pytest.raises(Unsupported, match="a build context from a Git repository is not supported"):
         based.build(context="https://localhost/x.git")
 

@@ -31,7 +31,7 @@ def _shown(value: object) -> str:
         inner = ", ".join(
             f"{k}={_shown(v)}"
             for k, v in value.as_dict().items()
-            if k != "statement" and v not in {"", False}
+            if k != "statement" and v not in {"", False, ()}
         )
         return f"{type(value).__name__}({inner})"
     return repr(value)

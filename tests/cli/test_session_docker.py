@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -334,6 +335,36 @@ def test_builds_take_their_flags(tiffin: Tiffin, tmp_path: pathlib.Path) -> None
     shown = tiffin.run("build", "--no-cache", "--progress", "plain", "-f", f"{tmp_path}/Other", context)
     assert re.search(rb"COPY file / +\d+\.\ds +1 B  ", shown.stderr)
     tiffin("rmi", "-f", "flags:1", "flags:2")
+    tiffin("image", "prune", "-f")
+
+
+def test_builds_are_given_secrets_and_agents(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """--secret of a file and of a variable; --ssh of an agent's socket; each refused if it is not there."""
+    (tmp_path / "file").write_text("from a file")
+    text = (
+        b"FROM box:1\n"
+        b"RUN --mount=type=secret,id=a,required --mount=type=secret,id=PATH,env=P"
+        b" cat /run/secrets/a; echo $P\n"
+        b"RUN --mount=type=ssh,required ls $SSH_AUTH_SOCK\n"
+    )
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        agent.listen()
+        words = ["--secret", f"id=a,src={tmp_path}/file", "--secret", "id=PATH"]
+        words += ["--ssh", f"default={tmp_path}/agent", "--progress", "plain", "-"]
+        said = tiffin.run("build", *words, stdin=text)
+    assert said.returncode == 0, said.stderr
+    assert b"from a file/" in said.stderr
+    assert b"/run/buildkit/ssh_agent.0" in said.stderr
+    for words, message in (
+        (["--secret", "id=a,src=/none"], b"failed to stat /none: no such file or directory"),
+        (["--secret", "src=/none"], b"secret missing id"),
+        (["--secret", "id=a,env=NOT_SET_HERE"], b"secret a: the variable NOT_SET_HERE is not set"),
+        (["--ssh", f"default={tmp_path}/file"], b"--ssh with a key file is not supported"),
+    ):
+        said = tiffin.run("build", *words, "-", stdin=text)
+        assert said.returncode != 0
+        assert message in said.stderr
     tiffin("image", "prune", "-f")
 
 

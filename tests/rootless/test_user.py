@@ -357,3 +357,25 @@ def test_mounts_of_images_and_parts(user: User) -> None:
     user.tiffin("run", "--rm", "-v", "owned:/v:U", "base:1", "true")
     user.tiffin("rm", "filler", "forked")
     user.tiffin("volume", "rm", "parts", "again", "owned")
+
+
+def test_steps_have_mounts(user: User) -> None:
+    """A build step has caches, secrets and files of the context, as root's have; none of it stays."""
+    folder = f"{user.home}/mounts"
+    os.makedirs(folder)
+    with open(f"{folder}/Dockerfile", "w") as stream:
+        stream.write(
+            "FROM base:1 AS one\nRUN echo seed > /seed\nFROM base:1\nARG N\n"
+            "RUN --mount=type=cache,target=/c --mount=type=secret,id=PATH,target=/s/x --mount=target=/ctx"
+            " --mount=type=tmpfs,target=/t --mount=from=one,target=/one --mount=target=/w,rw"
+            " (echo $N >> /c/log; cat /c/log /one/seed; ls /ctx; stat -c %a:%u /s/x; touch /t/x /w/x)"
+            " > /out\n"
+        )
+    user.tiffin("build", "--build-arg", "N=1", "--secret", "id=PATH", folder)
+    user.tiffin("build", "--build-arg", "N=2", "--secret", "id=PATH", "-t", "mounted", folder)
+    script = "cat /out; ls -d /c /s /t /ctx /one /w 2>/dev/null; true"
+    shown = user.tiffin("run", "--rm", "mounted", "sh", "-c", script)
+    assert shown == "1\n2\nseed\nDockerfile\n400:0\n"
+    assert os.listdir(folder) == ["Dockerfile"]
+    assert "cache mount" in user.tiffin("builder", "prune", "--dry-run")
+    user.tiffin("builder", "prune", "-f")

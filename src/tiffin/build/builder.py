@@ -29,7 +29,7 @@ from tiffin.build.events import (
 )
 from tiffin.build.explain import Explanation, with_costs
 from tiffin.build.failure import failed
-from tiffin.build.instructions import Copy, Instruction, read
+from tiffin.build.instructions import Instruction, origins, read
 from tiffin.build.parser import parse, parse_trigger
 from tiffin.build.plan import SCRATCH, StagePlan, plan, unused_arguments
 from tiffin.build.roles import BaseImage, Built, Layer, Options
@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from tiffin.build.context import Context, Tree
+    from tiffin.build.mounting import Mounting
     from tiffin.build.parser import Statement
     from tiffin.build.roles import Exporter, ImageResolver, RunRequest, StepRunner
     from tiffin.spec.platform import Platform
+    from tiffin.store.cachemounts import CacheMounts
     from tiffin.store.overlay import Stack
     from tiffin.store.snapshots import Draft
     from tiffin.store.store import Store
@@ -214,9 +216,9 @@ class Builder:
         self._step(number, instruction, stage, lambda: stage.run(instruction), trigger=True)
 
     def _need(self, instruction: Instruction) -> None:
-        """Wait for the stage that an instruction copies from, if it does."""
-        if isinstance(instruction, Copy) and instruction.source:
-            other = self.plan.stage_of(instruction)
+        """Wait for the stages that an instruction takes files from, if it does."""
+        for origin in origins(instruction):
+            other = self.plan.stage_of(origin, instruction.statement)
             if other is not None:
                 self._stage(other)
 
@@ -338,20 +340,20 @@ class Builder:
         """Return the view through layers (chain ids, bottom first)."""
         return self._store.stack(layers)
 
-    def source(self, stage: Stage, instruction: Copy) -> tuple[Tree, Digests]:
-        """Return where a COPY reads from, and who knows its files' digests."""
-        if not instruction.source:
+    def source(self, stage: Stage, origin: str, statement: Statement) -> tuple[Tree, Digests]:
+        """Return where an instruction reads from, and who knows its files' digests."""
+        if not origin:
             context = self.context
             return context.tree, self._digests_of(context.tree.root, lasting=context.lasting)
-        other = self.plan.stage_of(instruction)
+        other = self.plan.stage_of(origin, statement)
         if other is not None:
             layers = self._stage(other).chain
-        elif instruction.source == SCRATCH:
+        elif origin == SCRATCH:
             layers = ()
         else:
-            image = self._image(instruction.source, stage.platform)
+            image = self._image(origin, stage.platform)
             layers = tuple(layer.chain_id for layer in image.layers)
-        return LayerTree(self.stack(layers)), self._digests_of(layers[-1] if layers else SCRATCH)
+        return LayerTree(self.stack(layers), layers), self._digests_of(layers[-1] if layers else SCRATCH)
 
     def _digests_of(self, name: str, *, lasting: bool = True) -> Digests:
         memo = self._store.buildcache if lasting else None
@@ -360,6 +362,22 @@ class Builder:
     def draft(self) -> Draft:
         """Return a new draft, to be used as a context manager."""
         return self._store.snapshots.begin()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the build has failed elsewhere."""
+        return self._stopped
+
+    @property
+    def cache_mounts(self) -> CacheMounts:
+        """The folders that outlive builds."""
+        from tiffin.store.cachemounts import CacheMounts
+
+        return CacheMounts(self._store.layout.cache_mounts)
+
+    def aside(self, folder: str) -> Copier:
+        """Return what writes into an empty folder: files for a command, not for a layer."""
+        return Copier(folder, (), xattr=self.xattr, now_ns=self._now_ns)
 
     def copier(
         self,
@@ -395,23 +413,25 @@ class Builder:
 
         return self._cached(stage, instruction, ingredients, listing, text, make)
 
-    def run_step(
+    def run_step(  # noqa: PLR0917 - as above
         self,
         stage: Stage,
         instruction: Instruction,
         request: RunRequest,
         ingredients: Mapping[str, Any],
         text: str,
+        mounting: Mounting | None = None,
     ) -> Outcome:
         """Find a RUN's layer in the cache, or run it."""
-        return self._cached(
-            stage,
-            instruction,
-            ingredients,
-            None,
-            text,
-            lambda: self._run(instruction.statement, request, stage.number),
-        )
+
+        def make() -> Draft:
+            if mounting is None:
+                return self._run(instruction.statement, request, stage.number, request)
+            with mounting.ready(request) as mounted:
+                return mounting.tidy(self._run(instruction.statement, request, stage.number, mounted))
+
+        listing = mounting.listing if mounting else None
+        return self._cached(stage, instruction, ingredients, listing, text, make)
 
     def _cached(  # noqa: PLR0917 - as above
         self,
@@ -455,8 +475,11 @@ class Builder:
             raise
         return Layer(diff_id=measured.diff_id, chain_id=chain_id, size=measured.size)
 
-    def _run(self, statement: Statement, request: RunRequest, number: int) -> Draft:
-        """Run a command; raise BuildFailed, with the end of what it wrote, unless it ends with 0."""
+    def _run(self, statement: Statement, request: RunRequest, number: int, mounted: RunRequest) -> Draft:
+        """Run a command; raise BuildFailed, with the end of what it wrote, unless it ends with 0.
+
+        `mounted` is the request with its mounts, and variables that only the command may see.
+        """
         tail = bytearray()
 
         def output(stream: int, data: bytes) -> None:
@@ -465,7 +488,7 @@ class Builder:
             self._tell(StepOutput(number=number, stream=stream, data=data))
 
         try:
-            result = self._runner.run(request, output)
+            result = self._runner.run(mounted, output)
         except StartFailed as error:
             raise failed(
                 statement, request, number, self._total, error.exit_code, bytes(tail), error.message

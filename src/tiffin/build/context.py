@@ -234,9 +234,10 @@ def _name(entry: os.DirEntry[str]) -> str:
 class LayerTree:
     """The files of a stage or an image, seen through its layers."""
 
-    def __init__(self, stack: Stack) -> None:
-        """Read through that stack."""
+    def __init__(self, stack: Stack, layers: tuple[str, ...] = ()) -> None:
+        """Read through that stack, which is of those layers."""
         self.stack = stack
+        self.layers = layers
 
     def find(self, path: str) -> tuple[str, os.stat_result | None]:
         """See Tree."""

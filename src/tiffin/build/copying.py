@@ -155,7 +155,7 @@ def copy(stage: Stage, instruction: Copy) -> Outcome:
     """Carry out a COPY or an ADD."""
     session = stage.session
     job = _Job(stage, instruction)
-    tree, digests = session.source(stage, instruction)
+    tree, digests = session.source(stage, instruction.source, instruction.statement)
     sources = job.sources(tree)
     listing = Listing()
     for source in sources:

@@ -10,6 +10,7 @@ import re
 
 from tiffin.build.flags import Flags, closest
 from tiffin.build.parser import Heredoc, Statement, chomped, heredoc_word, raw_words, split_flags
+from tiffin.build.runmounts import RunMount, read_mount
 from tiffin.build.words import WordError
 from tiffin.errors import Corrupt, Unsupported
 from tiffin.spec import jsontext
@@ -71,6 +72,7 @@ class Run(Command):
     """Run a command and keep what it changes. `network` is default, none or host."""
 
     network: str = "default"
+    mounts: tuple[RunMount, ...] = ()
 
 
 class Cmd(Command):
@@ -162,6 +164,15 @@ def read(statement: Statement) -> Instruction:
         suffix = f" (did you mean {near}?)" if near else ""
         raise statement.error(f"unknown instruction: {written}{suffix}", caret=written)
     return reader(statement)
+
+
+def origins(instruction: Instruction) -> tuple[str, ...]:
+    """Return what an instruction takes files from: names or numbers of stages, names of images."""
+    if isinstance(instruction, Copy):
+        return (instruction.source,) if instruction.source else ()
+    if isinstance(instruction, Run):
+        return tuple(mount.origin for mount in instruction.mounts if mount.origin)
+    return ()
 
 
 def _json_list(text: str) -> tuple[str, ...] | None:
@@ -296,17 +307,17 @@ def _command_line(statement: Statement) -> tuple[tuple[str, ...], bool]:
 
 def _run(statement: Statement) -> Run:
     flags = Flags(statement, strings=("network", "security"), lists=("mount", "device"))
-    flags.refuse("mount", "copy what is needed with COPY, or fetch it in the RUN itself")
     flags.refuse("device", "devices are not passed to build steps")
     flags.refuse("security", "only the sandbox is allowed", unless=("sandbox",))
     network = flags.text("network", "default")
     if network not in {"default", "none", "host"}:
         raise statement.error(f'invalid network mode "{network}"', caret="--network")
+    mounts = tuple(read_mount(statement, text) for text in flags.all("mount"))
     _at_least_one(statement)
     argv, shell = _command_line(statement)
     if not argv:
         raise statement.error("RUN requires at least one argument")
-    return Run(statement=statement, argv=argv, shell=shell, network=network)
+    return Run(statement=statement, argv=argv, shell=shell, network=network, mounts=mounts)
 
 
 def _cmd(statement: Statement) -> Cmd:

@@ -6,7 +6,7 @@ is there, so the builder may find more stages to be needed than the plan says.
 
 from __future__ import annotations
 
-from tiffin.build.instructions import Arg, Copy, From, Instruction, expanded, read
+from tiffin.build.instructions import Arg, From, Instruction, expanded, origins, read
 from tiffin.build.words import Lexer
 from tiffin.errors import InvalidArgument, TiffinError
 from tiffin.spec.platform import Platform
@@ -60,9 +60,9 @@ class Plan(Value):
     file: str = "Dockerfile"
     warnings: tuple[tuple[int, str], ...] = ()
 
-    def stage_of(self, copy: Copy) -> int | None:
-        """Return the stage that `--from` names, None if it names an image."""
-        return _stage_named(self.stages, copy)
+    def stage_of(self, origin: str, statement: Statement) -> int | None:
+        """Return the stage that a `from` names, None if it names an image."""
+        return _stage_named(self.stages, origin, statement)
 
 
 def plan(
@@ -232,12 +232,15 @@ def _target(stages: list[StagePlan], target: str) -> int:
     raise InvalidArgument(message, hint=hint)
 
 
-def _stage_named(stages: tuple[StagePlan, ...] | list[StagePlan], copy: Copy) -> int | None:
-    name = copy.source.lower()
+def _stage_named(
+    stages: tuple[StagePlan, ...] | list[StagePlan], origin: str, statement: Statement
+) -> int | None:
+    name = origin.lower()
     if name.isdecimal():
         if int(name) >= len(stages):
             message = f"invalid from flag value {name}: invalid stage index {name}"
-            raise copy.statement.error(message, caret="--from", prefix=False)
+            caret = f"from={origin}" if statement.keyword == "RUN" else "--from"
+            raise statement.error(message, caret=caret, prefix=False)
         return int(name)
     found = None
     for stage in stages:
@@ -250,8 +253,8 @@ def _dependencies(stages: list[StagePlan], index: int) -> list[int]:
     stage = stages[index]
     found = [stage.base_stage] if stage.base_stage >= 0 else []
     for instruction in stage.instructions:
-        if isinstance(instruction, Copy) and instruction.source:
-            other = _stage_named(stages, instruction)
+        for origin in origins(instruction):
+            other = _stage_named(stages, origin, instruction.statement)
             if other is not None:
                 found.append(other)
     return found

@@ -54,6 +54,25 @@ class ImageResolver(Protocol):
         """
 
 
+class StepMount(Value):
+    """What is mounted while a RUN runs, and is in no layer.
+
+    `kind`: bind (`place` on the host), image (`place` is a path in `layers`), tmpfs (`size`), secret
+    (a file of `data`), ssh (a socket that leads to the one at `place`).
+    """
+
+    kind: str
+    target: str
+    place: str = ""
+    read_only: bool = False
+    layers: tuple[str, ...] = ()
+    data: bytes = b""
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+
+
 class RunRequest(Value):
     """One RUN. `layers` are chain ids, bottom first; `user` is as USER wrote it, "" for root.
 
@@ -69,6 +88,7 @@ class RunRequest(Value):
     layers: tuple[str, ...]
     network: str = "default"
     files: tuple[tuple[str, bytes], ...] = ()
+    mounts: tuple[StepMount, ...] = ()
 
 
 class RunResult(Value):
@@ -120,3 +140,5 @@ class Options(Value):
     pull: bool = False
     labels: Mapping[str, str] = EMPTY
     network: str = "default"
+    secrets: Mapping[str, bytes] = EMPTY
+    ssh: Mapping[str, str] = EMPTY  # id -> path of an agent's socket

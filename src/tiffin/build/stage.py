@@ -43,6 +43,7 @@ from tiffin.spec.image import HistoryEntry
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from tiffin.build.builder import Builder
     from tiffin.spec.platform import Platform
@@ -316,7 +317,7 @@ class Stage:
             network=network,
             files=files,
         )
-        ingredients = {
+        ingredients: dict[str, Any] = {
             "kind": "RUN",
             "parent": self.top,
             "argv": list(argv),
@@ -329,7 +330,13 @@ class Stage:
         if files:
             ingredients["script"] = files[0][1].decode()
         text = history.run(argv, self.arguments)
-        return self.session.run_step(self, instruction, request, ingredients, text)
+        if not instruction.mounts:
+            return self.session.run_step(self, instruction, request, ingredients, text)
+        from tiffin.build.mounting import Mounting
+
+        mounting = Mounting(self, instruction)
+        ingredients["mounts"] = mounting.ingredients()
+        return self.session.run_step(self, instruction, request, ingredients, text, mounting)
 
     def _copy(self, instruction: Copy) -> Outcome:
         from tiffin.build.copying import copy

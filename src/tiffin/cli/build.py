@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tiffin.cli import build_explain, keyvalues
+from tiffin.cli import build_explain, buildsecrets, keyvalues
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import BuildFailed, InvalidArgument, Unsupported
 
@@ -43,6 +43,8 @@ def build(parsed: Parsed, session: Session) -> int:
             labels=keyvalues.pairs(parsed.many("label")),
             platform=parsed.text("platform"),
             network="" if parsed.text("network") == "default" else parsed.text("network"),
+            secrets=buildsecrets.secrets(parsed.many("secret"), session.settings.environment),
+            ssh=buildsecrets.agents(parsed.many("ssh"), session.settings.environment),
             progress=show,
         )
     except BuildFailed as error:
@@ -275,9 +277,16 @@ BUILD = Command(
             "stringArray",
             "Secret to expose to the build (format: `id=mysecret[,src=/local/secret]`)",
             "",
-            _NOT_YET,
+            DONE,
         ),
-        ("ssh", "", "stringArray", "SSH agent socket or keys to expose to the build", "", _NOT_YET),
+        (
+            "ssh",
+            "",
+            "stringArray",
+            "SSH agent socket or keys to expose to the build",
+            "",
+            "differs: sockets of agents; a key is given to an agent first (ssh-add)",
+        ),
     ),
     handler=build,
 )

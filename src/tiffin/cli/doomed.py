@@ -18,6 +18,7 @@ _KINDS = {
     "network": ("network", "networks"),
     "image": ("image", "images"),
     "name": ("name", "names"),
+    "cache": ("cache mount", "cache mounts"),
     "step": ("build step", "build steps"),
     "leftover": ("leftover", "leftovers"),
 }

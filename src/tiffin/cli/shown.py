@@ -156,7 +156,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     "image build": {
         "test_build_explain.py": "explain format",
         "test_session.py": "quiet tag",
-        "test_session_docker.py": "build-arg file label network no-cache progress reproducible",
+        "test_session_docker.py": "build-arg file label network no-cache progress reproducible secret ssh",
         "test_session_flags.py": (
             "compress disable-content-trust force-rm iidfile load platform pull rm target"
         ),

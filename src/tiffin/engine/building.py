@@ -137,7 +137,7 @@ class _Runner:
         store.snapshots.prepare(record.id, request.layers)
         try:
             record = self._with_files(record, request)
-            code = self._to_end(record, output)
+            code = self._with_mounts(record, request, output)
             draft = store.snapshots.adopt_upper(record.id) if code == 0 else None
             if draft and self._engine.settings.privilege.records_owners:
                 from tiffin.store.copyup import keep_owners
@@ -199,6 +199,15 @@ class _Runner:
 
         points = tuple(resolve(self._engine, mount).to_json() for mount in mounts)
         return record.replace(mounts=points, config=config)
+
+    def _with_mounts(self, record: ContainerRecord, request: RunRequest, output: Output) -> int:
+        if not request.mounts:
+            return self._to_end(record, output)
+        from tiffin.engine.stepmounts import points
+
+        with points(self._engine.store.layout.step_secrets, request.mounts) as found:
+            mounts = (*record.mounts, *(point.to_json() for point in found))
+            return self._to_end(record.replace(mounts=mounts), output)
 
     def _to_end(self, record: ContainerRecord, output: Output) -> int:
         attach = frames.STDOUT | frames.STDERR

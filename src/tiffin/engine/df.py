@@ -9,6 +9,7 @@ from __future__ import annotations
 from tiffin.engine.image_views import ImageView, image_view
 from tiffin.spec.value import Value
 from tiffin.store import atomic
+from tiffin.store.cachemounts import CacheMounts
 from tiffin.store.usage import CONTAINER, IMAGE, STEP, Usage
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.views import ContainerView
+    from tiffin.store.cachemounts import CacheMount
 
 
 class Row(Value):
@@ -123,7 +125,20 @@ def _steps(engine: Engine) -> tuple[StepUsage, ...]:
                 shared=step.result["chain_id"] in in_use,
             )
         )
-    return tuple(found)
+    caches = CacheMounts(engine.store.layout.cache_mounts).list()
+    return (*found, *map(_cache_mount, caches))
+
+
+def _cache_mount(cache: CacheMount) -> StepUsage:
+    return StepUsage(
+        id=cache.key,
+        kind="exec.cachemount",
+        size=cache.size,
+        created=cache.created,
+        last_used=cache.last_used,
+        uses=1,
+        shared=False,
+    )
 
 
 def _layer_size(engine: Engine, result: Mapping[str, Any]) -> int:
@@ -170,5 +185,6 @@ def _volumes_row(volumes: tuple[VolumeUsage, ...]) -> Row:
 
 def _steps_row(usage: Usage, steps: tuple[StepUsage, ...]) -> Row:
     size = usage.held_by(STEP, beside=(IMAGE, CONTAINER))
+    size += sum(step.size for step in steps if step.kind == "exec.cachemount")
     active = sum(step.shared for step in steps)
     return Row(type="Build Cache", total=len(steps), active=active, size=size, reclaimable=size)

@@ -329,12 +329,15 @@ class Images:
         labels: Mapping[str, str] = EMPTY,
         platform: str = "",
         network: str = "",
+        secrets: Mapping[str, bytes] = EMPTY,
+        ssh: Mapping[str, str] = EMPTY,
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
         """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
 
         With the build argument SOURCE_DATE_EPOCH (seconds since 1970) nothing that is built is younger than
-        that, and the same input gives the same digest.
+        that, and the same input gives the same digest. `secrets` are what `RUN --mount=type=secret` may read,
+        by id; `ssh` are sockets of agents, by id ("default").
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         if self._engine.outside():
@@ -351,6 +354,8 @@ class Images:
                 labels=labels,
                 platform=platform,
                 network=network,
+                secrets=secrets,
+                ssh=ssh,
                 progress=progress,
             )
         from tiffin.build.roles import Options
@@ -365,6 +370,8 @@ class Images:
             pull=pull,
             labels=labels,
             network=network or "default",
+            secrets=secrets,
+            ssh=ssh,
         )
         return build(
             self._engine,

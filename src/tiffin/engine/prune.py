@@ -16,19 +16,21 @@ from tiffin.spec import clock
 from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 from tiffin.store import atomic, gc
+from tiffin.store.cachemounts import CacheMounts
 from tiffin.store.usage import CONTAINER, IMAGE, STEP, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.errors import TiffinError
     from tiffin.spec.state import ContainerState
+    from tiffin.store.cachemounts import CacheMount
     from tiffin.store.images import ImageRecord
 
-VOLUME, LEFTOVER, NAME, NETWORK = "volume", "leftover", "name", "network"
+VOLUME, LEFTOVER, NAME, NETWORK, CACHE = "volume", "leftover", "name", "network", "cache"
 _CONTAINER_KEYS = frozenset({"label", "label!", "until", "unused-for"})
 _NETWORK_KEYS = frozenset({"label", "label!", "until"})
 _VOLUME_KEYS = frozenset({"all", "label", "label!"})
@@ -38,7 +40,7 @@ _CACHE_KEYS = frozenset({"until", "unused-for"})
 class Doomed(Value):
     """One thing that would go.
 
-    `kind`: image, name (of one that stays), container, volume, network, step, leftover.
+    `kind`: image, name (of one that stays), container, volume, network, step, cache (mount), leftover.
 
     `size` are the bytes that its going frees, after those before it in the plan; `names` are what it is
     called, `last_used` is nanoseconds since 1970 (0: never, or not known), `mark` is what must still be so.
@@ -199,7 +201,10 @@ class Planner:
         """
         self._check(filters, _CACHE_KEYS)
         present = self._usage.held_by(STEP, beside=(IMAGE, CONTAINER))
+        caches = CacheMounts(self._store.layout.cache_mounts).list()
+        present += sum(cache.size for cache in caches)
         self._present += present
+        present = self._caches(caches, filters, present, keep)
         in_images = {chain for record in self._store.images.list() for chain in record.layers}
         for step in reversed(self._store.buildcache.list()):
             if keep and present <= keep:
@@ -221,6 +226,27 @@ class Planner:
                     mark=str(step.last_used),
                 )
             )
+
+    def _caches(self, caches: Sequence[CacheMount], filters: Filters, present: int, keep: int) -> int:
+        """Add cache mounts, the longest unused first; return how much of the build cache stays."""
+        for cache in caches:
+            if keep and present <= keep:
+                break
+            if not self._passes(filters, EMPTY, cache.last_used, cache.last_used):
+                continue
+            present -= cache.size
+            self._items.append(
+                Doomed(
+                    kind=CACHE,
+                    id=cache.key,
+                    size=cache.size,
+                    why="builds make it anew",
+                    names=(cache.name,),
+                    last_used=cache.last_used,
+                    mark=str(cache.last_used),
+                )
+            )
+        return present
 
     def _check(self, filters: Filters, known: frozenset[str]) -> None:
         """Refuse filters that mean nothing, also where there is nothing to filter."""
@@ -354,7 +380,13 @@ def _remove_step(engine: Engine, item: Doomed) -> int | None:
     return 0 if engine.store.buildcache.forget_unused(item.id, int(item.mark)) else None
 
 
+def _remove_cache(engine: Engine, item: Doomed) -> int | None:
+    caches = CacheMounts(engine.store.layout.cache_mounts)
+    return item.size if caches.remove(item.id, int(item.mark)) else None
+
+
 _REMOVALS = {
+    CACHE: _remove_cache,
     CONTAINER: _remove_container,
     VOLUME: _remove_volume,
     NETWORK: _remove_network,

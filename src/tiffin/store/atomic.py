@@ -107,16 +107,16 @@ def syncfs(path: str) -> None:
 
 
 class Lock:
-    """An exclusive flock on a file that is made for it, as a context manager.
+    """A flock on a file that is made for it, exclusive unless `shared`, as a context manager.
 
     Raises Conflict where `blocking` is false and somebody else has it. The file may be removed by its
     holder (`remove`): whoever waited for it then notices and locks the new one.
     """
 
-    def __init__(self, path: str, *, blocking: bool = True, busy: str = "") -> None:
+    def __init__(self, path: str, *, blocking: bool = True, shared: bool = False, busy: str = "") -> None:
         """Remember the path; `busy` is the sentence of the Conflict."""
         self.path = path
-        self._flags = fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB
+        self._flags = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if blocking else fcntl.LOCK_NB)
         self._busy = busy or f"{path} is locked by another process"
         self._descriptor = -1
 

@@ -79,6 +79,11 @@ class Layout(Value):
         return f"{self.root}/manifests/{digest.of(name.encode()).partition(':')[2]}"
 
     @property
+    def cache_mounts(self) -> str:
+        """Folders that build steps keep between builds (see store.cachemounts)."""
+        return f"{self.root}/cachemounts"
+
+    @property
     def containers(self) -> str:
         """One folder per container."""
         return f"{self.root}/containers"
@@ -123,6 +128,11 @@ class Layout(Value):
     def live(self, container_id: str) -> str:
         """A living container's socket and facts."""
         return f"{self.living}/{container_id}"
+
+    @property
+    def step_secrets(self) -> str:
+        """Secrets and sockets of build steps that run."""
+        return f"{self.run}/steps"
 
     @property
     def networks(self) -> str:

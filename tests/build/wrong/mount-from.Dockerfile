@@ -1,0 +1,3 @@
+FROM x
+RUN --mount=from=$X,target=/x \
+  true

@@ -1,0 +1,3 @@
+FROM x
+RUN --mount=type=tmpfs,target=/x,size=much \
+  true

@@ -1,0 +1,3 @@
+FROM x
+RUN --mount=type=cahce,target=/x \
+  true

@@ -1,0 +1,3 @@
+FROM x
+RUN --mount=type=volume,target=/x \
+  true

@@ -1,0 +1,258 @@
+"""`RUN --mount`: what a step has while it runs, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.test_build import Events
+from tiffin.build.roles import StepMount
+from tiffin.engine import prune, stepmounts
+from tiffin.errors import DockerfileError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tiffin.build.roles import Built
+    from tiffin.engine.engine import Engine
+
+
+def _top(engine: Engine, built: Built) -> list[str]:
+    """Return the paths of the last layer."""
+    folder = engine.store.layout.layer(built.layers[-1].chain_id)
+    return sorted(
+        os.path.relpath(f"{where}/{name}", folder)
+        for where, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A context with a file, a folder, and what .dockerignore leaves out."""
+    made = tmp_path / "app"
+    (made / "src").mkdir(parents=True)
+    (made / "src" / "main").write_text("main")
+    (made / "src" / "hidden").write_text("hidden")
+    (made / ".dockerignore").write_text("src/hidden\n")
+    return made
+
+
+def test_files_of_the_context(engine: Engine, folder: Path) -> None:
+    """A bind shows the context without what is ignored, takes no writing, and is in no layer."""
+    events = Events()
+    text = (
+        "FROM base:1\nWORKDIR /w\n"
+        "RUN --mount=target=/new/point,source=src --mount=source=src/main,target=one"
+        " ls /new/point; cat one; touch /new/point/x || echo refused; echo y > /kept\n"
+        "RUN --mount=target=.,rw echo changed > src/main && cat src/main\n"
+    )
+    built = engine.images.build(str(folder), dockerfile=text, progress=events)
+    assert events.output().startswith("main\nmaintouch: ")
+    assert events.output().endswith("Read-only file system\nrefused\nchanged\n")
+    assert _top(engine, built) == []
+    assert (folder / "src" / "main").read_text() == "main"
+    second = engine.store.layout.layer(built.layers[-2].chain_id)
+    assert sorted(os.listdir(second)) == ["kept"]
+
+
+def test_bound_files_are_in_the_cache_key(engine: Engine, folder: Path) -> None:
+    """A step runs again when a file that it has mounted changed, and only then."""
+    text = "FROM base:1\nRUN --mount=target=/m,source=src cat /m/main > /copy\n"
+    engine.images.build(str(folder), dockerfile=text)
+    (folder / "src" / "hidden").write_text("other")
+    events = Events()
+    engine.images.build(str(folder), dockerfile=text, progress=events)
+    assert events.cached() == [True, True]
+    (folder / "src" / "main").write_text("new")
+    events = Events()
+    engine.images.build(str(folder), dockerfile=text, progress=events)
+    assert events.cached() == [True, False]
+
+
+def test_other_stages(engine: Engine, folder: Path) -> None:
+    """A bind shows a stage, whole or in part; writing into it stays out of that stage."""
+    text = (
+        "FROM base:1 AS made\nRUN mkdir /out && echo built > /out/file\n"
+        "FROM base:1\n"
+        "RUN --mount=from=made,target=/all --mount=from=made,source=/out,target=/part,rw"
+        " --mount=from=made,source=out/file,target=/file"
+        " cat /all/out/file /file; echo more >> /part/file; cat /part/file /all/out/file > /seen\n"
+    )
+    events = Events()
+    built = engine.images.build(str(folder), dockerfile=text, progress=events)
+    assert events.output().split() == ["built", "built"]
+    assert (
+        engine.store.stack(engine.images.get(built.image_id).layers).read("/seen") == b"built\nmore\nbuilt\n"
+    )
+    assert _top(engine, built) == ["seen"]
+
+
+def test_a_cache_outlives_builds(engine: Engine) -> None:
+    """A cache is there for the next build, in no layer, counted by df and removed by a prune."""
+    text = (
+        "FROM base:1\nARG N\n"
+        "RUN --mount=type=cache,target=/root/.cache/x cd /root/.cache/x && echo $N >> log; cat log\n"
+    )
+    for number in ("1", "2"):
+        events = Events()
+        built = engine.images.build(dockerfile=text, build_args={"N": number}, progress=events)
+    assert events.output().split() == ["1", "2"]
+    assert _top(engine, built) == []
+    assert any(step.kind == "exec.cachemount" and step.size >= 4 for step in engine.system.df().steps)
+    planner = prune.Planner(engine)
+    planner.steps(every=False, filters={})
+    plan = planner.plan(leftovers=False)
+    caches = [item for item in plan.items if item.kind == prune.CACHE]
+    assert [item.names for item in caches] == [("/root/.cache/x",)]
+    prune.carry_out(engine, plan)
+    events = Events()
+    engine.images.build(dockerfile=text, build_args={"N": "3"}, progress=events)
+    assert events.output().split() == ["3"]
+
+
+def test_a_cache_begins_as_it_is_told(engine: Engine) -> None:
+    """A new cache has its mode and what `from` has; one that is read-only takes no writing."""
+    text = (
+        "FROM base:1 AS seed\nRUN mkdir /s && echo seeded > /s/file\nFROM base:1\n"
+        "RUN --mount=type=cache,id=seeded,target=/c,from=seed,source=/s,mode=0711 cat /c/file; ls -ld /c\n"
+        "RUN --mount=type=cache,id=seeded,target=/c,from=seed,source=/s,mode=0711,ro"
+        " touch /c/x || echo refused\n"
+    )
+    events = Events()
+    engine.images.build(dockerfile=text, progress=events)
+    assert "seeded" in events.output()
+    assert "drwx--x--x" in events.output()
+    assert "refused" in events.output()
+
+
+@pytest.mark.parametrize("sharing", ["shared", "private", "locked"])
+def test_builds_at_once_share_a_cache(engine: Engine, sharing: str) -> None:
+    """Two builds at once: shared see one folder, private have two, locked come one after the other."""
+    one = (
+        f"RUN --mount=type=cache,id={sharing},target=/c,sharing={sharing}"
+        " n=0; touch /c/{0}; while [ ! -e /c/{1} ] && [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done;"
+        " [ -e /c/{1} ] && echo {0}-saw-{1}; true\n"
+    )
+    text = (
+        "FROM base:1 AS a\n"
+        + one.replace("{0}", "a").replace("{1}", "b")
+        + "FROM base:1 AS b\n"
+        + one.replace("{0}", "b").replace("{1}", "a")
+        + "FROM base:1\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\n"
+    )
+    events = Events()
+    engine.images.build(dockerfile=text, progress=events)
+    seen = sorted(set(events.output().split()))
+    expected = {"shared": [["a-saw-b", "b-saw-a"]], "private": [[]], "locked": [["a-saw-b"], ["b-saw-a"]]}
+    assert seen in expected[sharing]
+
+
+def test_secrets_stay_nowhere(engine: Engine) -> None:
+    """A secret is a file and a variable of its step, and in no layer, config, history or cache key."""
+    text = (
+        "FROM base:1\n"
+        "RUN --mount=type=secret,id=word,env=WORD --mount=type=secret,id=word,target=/root/w,mode=0440"
+        ' test "$WORD" = "$(cat /root/w)" && tr a-z A-Z < /root/w; ls -l /root/w; ls /run/secrets || true\n'
+    )
+    events = Events()
+    built = engine.images.build(dockerfile=text, secrets={"word": b"plugh-xyzzy"}, progress=events)
+    assert "PLUGH-XYZZY" in events.output()
+    assert "-r--r-----" in events.output()
+    again = Events()
+    engine.images.build(dockerfile=text, secrets={"word": b"another"}, progress=again)
+    assert again.cached() == [True, True]
+    assert _top(engine, built) == []
+    for where, _, files in os.walk(engine.store.layout.root):
+        for name in files:
+            with open(f"{where}/{name}", "rb") as stream:
+                assert b"plugh-xyzzy" not in stream.read()
+    assert os.listdir(engine.store.layout.step_secrets) == []
+
+
+def test_a_secret_that_is_missing(engine: Engine) -> None:
+    """Without its secret a step runs, unless it requires it; then the error says how to give it."""
+    events = Events()
+    text = "FROM base:1\nRUN --mount=type=secret,id=none ls /run/secrets 2>&1 | cat; echo ran\n"
+    engine.images.build(dockerfile=text, progress=events)
+    assert events.output().endswith("ran\n")
+    with pytest.raises((DockerfileError, NotFound), match="secret none: not found") as caught:
+        engine.images.build(dockerfile=text.replace("id=none", "id=none,required"))
+    assert "--secret id=none" in caught.value.hint
+    with pytest.raises((DockerfileError, NotFound), match='no SSH key "default" forwarded'):
+        engine.images.build(dockerfile="FROM base:1\nRUN --mount=type=ssh,required true\n")
+
+
+def test_memory_that_goes(engine: Engine) -> None:
+    """A tmpfs has its size, and its mount point is not in the layer."""
+    events = Events()
+    text = (
+        "FROM base:1\nRUN --mount=type=tmpfs,target=/t/mp,size=1m df -k /t/mp | tail -n 1; echo x > /t/mp/x\n"
+    )
+    built = engine.images.build(dockerfile=text, progress=events)
+    assert "1024" in events.output()
+    assert _top(engine, built) == []
+
+
+@contextlib.contextmanager
+def _agent(path: str, asked: list[bytes]) -> Iterator[None]:
+    """Play an agent that answers whatever it is asked."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _address = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    data = client.recv(100)
+                    if data:
+                        asked.append(data)
+                        client.sendall(b"answer")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_an_agent(engine: Engine, tmp_path: Path) -> None:
+    """A step finds a socket at SSH_AUTH_SOCK, with the mode that was asked for, in no layer."""
+    path = str(tmp_path / "agent")
+    events = Events()
+    text = "FROM base:1\nRUN --mount=type=ssh,mode=0666 ls -l $SSH_AUTH_SOCK\n"
+    with _agent(path, []):
+        built = engine.images.build(dockerfile=text, ssh={"default": path}, progress=events)
+    assert "srw-rw-rw-" in events.output()
+    assert "/run/buildkit/ssh_agent.0" in events.output()
+    assert _top(engine, built) == []
+    with pytest.raises(Unavailable, match="failed to connect to the ssh agent"):
+        engine.images.build(dockerfile=text.replace("ls", "ls -a"), ssh={"default": path})
+
+
+def test_talks_reach_the_agent(tmp_path: Path) -> None:
+    """What is said to a step's socket comes to the agent, and its answer back."""
+    path, asked = str(tmp_path / "agent"), list[bytes]()
+    mount = StepMount(kind="ssh", target="/s", place=path, mode=0o600)
+    folder = str(tmp_path / ("a" * 120))
+    with (
+        _agent(path, asked),
+        stepmounts.points(folder, [mount]) as found,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        os.symlink(os.path.dirname(found[0].source), tmp_path / "s")
+        client.connect(str(tmp_path / "s" / "0"))
+        client.sendall(b"question")
+        assert client.recv(100) == b"answer"
+    assert asked == [b"question"]
+    assert os.listdir(folder) == []
