@@ -340,48 +340,19 @@ class Images:
         by id; `ssh` are sockets of agents, by id ("default").
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
+        naming: dict[str, Any] = {"dockerfile": dockerfile, "file": file, "tags": tags, "progress": progress}
+        words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
+        words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh}
+        words["network"] = network or "default"
         if self._engine.outside():
-            return self._engine.inside(  # type: ignore[no-any-return]
-                "images.build",
-                context,
-                dockerfile=dockerfile,
-                file=file,
-                tags=tags,
-                build_args=build_args,
-                target=target,
-                no_cache=no_cache,
-                pull=pull,
-                labels=labels,
-                platform=platform,
-                network=network,
-                secrets=secrets,
-                ssh=ssh,
-                progress=progress,
-            )
+            words["platform"] = platform
+            return self._engine.inside("images.build", context, **naming, **words)  # type: ignore[no-any-return]
         from tiffin.build.roles import Options
         from tiffin.engine.building import build
         from tiffin.spec.platform import Platform
 
-        options = Options(
-            build_args=build_args,
-            target=target,
-            platform=Platform.parse(platform) if platform else None,
-            no_cache=no_cache,
-            pull=pull,
-            labels=labels,
-            network=network or "default",
-            secrets=secrets,
-            ssh=ssh,
-        )
-        return build(
-            self._engine,
-            context,
-            dockerfile=dockerfile,
-            file=file,
-            tags=tags,
-            options=options,
-            progress=progress,
-        )
+        options = Options(**words, platform=Platform.parse(platform) if platform else None)
+        return build(self._engine, context, options=options, **naming)
 
     def explain(self, name: str) -> Explanation:
         """Tell how an image was built here: each step, why it ran, and what it cost; raises NotFound."""
