@@ -350,9 +350,10 @@ def test_builds_are_given_secrets_and_agents(tiffin: Tiffin, tmp_path: pathlib.P
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
-        words = ["--secret", f"id=a,src={tmp_path}/file", "--secret", "id=PATH"]
-        words += ["--ssh", f"default={tmp_path}/agent", "--progress", "plain", "-"]
-        said = tiffin.run("build", *words, stdin=text)
+        file, socket_of = f"id=a,src={tmp_path}/file", f"default={tmp_path}/agent"
+        said = tiffin.run(
+            "build", "--secret", file, "--secret", "id=PATH", "--ssh", socket_of, "-", stdin=text
+        )
     assert said.returncode == 0, said.stderr
     assert b"from a file/" in said.stderr
     assert b"/run/buildkit/ssh_agent.0" in said.stderr
