@@ -776,3 +776,27 @@ def test_next_to_docker(tiffin: Inside, host: Host, other: Host, tmp_path: pathl
             docker.terminate()
             docker.communicate()
             host.run("iptables", "-P", "FORWARD", "ACCEPT")
+
+
+def test_the_command_that_docker_would_need_has_the_networks(tiffin: Inside) -> None:
+    """`inspect --as docker` names each network with aliases and addresses, and the links of the first."""
+    tiffin("network", "create", "--subnet", "10.83.1.0/24", "one")
+    tiffin("network", "create", "two")
+    tiffin("create", "--name", "db", "--network", "one", "box:1", "true")
+    mac = "02:00:00:00:00:07"
+    said = ("--network=name=one,alias=web,ip=10.83.1.9", "--network", "two", "--link", "db:data")
+    tiffin("create", "--name", "app", *said, "box:1", "true")
+    tiffin("create", "--name", "plain", "--mac-address", mac, "box:1", "true")
+    shown = tiffin("inspect", "--as", "docker", "app").split()
+    assert shown[2:4] == ["--network=name=one,alias=web,ip=10.83.1.9", "--network=two"]
+    assert "--link=db:data" in shown
+    assert f"--network=name=bridge,mac-address={mac}" in tiffin("inspect", "--as", "docker", "plain").split()
+    assert "--network=one" in tiffin("inspect", "--as", "docker", "db").split()
+    again = [word for word in shown[2:] if not word.startswith("--name=")]
+    tiffin("create", "--name", "again", *again)
+    template = (
+        "{{json .HostConfig.NetworkMode}} {{json .HostConfig.Links}} {{json .NetworkSettings.Networks}}"
+    )
+    first, second = (tiffin("inspect", "-f", template, name) for name in ("app", "again"))
+    name, other = (tiffin("inspect", "-f", "{{slice .Id 0 12}}", name).strip() for name in ("app", "again"))
+    assert second == first.replace(name, other).replace('"app"', '"again"')

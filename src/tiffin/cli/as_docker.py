@@ -10,6 +10,8 @@ from __future__ import annotations
 import shlex
 
 from tiffin.spec.container import ContainerConfig, HostConfig
+from tiffin.spec.network import EndpointConfig
+from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tiffin.spec.container import Device, DeviceRequest, Healthcheck
     from tiffin.spec.mount import Mount
 
+_ANY = EndpointConfig()
 _NOTHING = ContainerConfig()
 _DEFAULT = HostConfig()
 _TEXTS = {
@@ -66,6 +69,7 @@ _LISTS = {
     "dns-option": "dns_options",
     "cap-add": "cap_add",
     "cap-drop": "cap_drop",
+    "link": "links",
     "device-cgroup-rule": "device_cgroup_rules",
 }
 _MAPS = {"sysctl": "sysctls", "annotation": "annotations"}
@@ -79,9 +83,30 @@ _RATES = {
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
-def line(config: ContainerConfig, host: HostConfig, *, name: str, image: ContainerConfig = _NOTHING) -> str:
-    """Return the command, ready for a shell."""
-    return shlex.join(["docker", "run", *words(config, host, name=name, image=image)])
+def line(
+    config: ContainerConfig,
+    host: HostConfig,
+    *,
+    name: str,
+    image: ContainerConfig = _NOTHING,
+    endpoints: Mapping[str, EndpointConfig] = EMPTY,
+) -> str:
+    """Return the command, ready for a shell; `endpoints` by the name of the network."""
+    flags: list[str] = []
+    if any(endpoint != _ANY for endpoint in endpoints.values()) or len(endpoints) > 1:
+        flags = [f"--network={_endpoint(network, one)}" for network, one in endpoints.items()]
+        host = host.replace(network_mode=_DEFAULT.network_mode)
+    return shlex.join(["docker", "run", *flags, *words(config, host, name=name, image=image)])
+
+
+def _endpoint(name: str, endpoint: EndpointConfig) -> str:
+    """Return docker's long form of a network that a container is on."""
+    fields = [f"name={name}", *(f"alias={alias}" for alias in endpoint.aliases)]
+    members = (("ip", endpoint.ip4), ("ip6", endpoint.ip6), ("mac-address", endpoint.mac))
+    fields += [f"{key}={value}" for key, value in members if value]
+    fields += [f"link-local-ip={ip}" for ip in endpoint.link_local]
+    fields += [f"gw-priority={endpoint.gw_priority}"] * bool(endpoint.gw_priority)
+    return ",".join(fields) if fields[1:] else name
 
 
 def words(

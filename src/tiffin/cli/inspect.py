@@ -67,6 +67,7 @@ def _commands(parsed: Parsed, session: Session) -> int:
     from tiffin.cli import as_docker
     from tiffin.cli.each import each
     from tiffin.spec.container import ContainerConfig
+    from tiffin.spec.network import EndpointConfig
 
     if parsed.text("as") != "docker":
         message = f'"{parsed.text("as")}" is not a valid value for --as'
@@ -85,7 +86,12 @@ def _commands(parsed: Parsed, session: Session) -> int:
         host = record.host
         if host.network_mode == "bridge":
             host = host.replace(network_mode="default")  # which it is
-        return as_docker.line(config, host, name=record.name, image=image)
+        # Links of the first network stand in the host's configuration, too.
+        endpoints = {
+            value["Name"]: EndpointConfig.from_json(dict(value)).replace(links=())
+            for value in record.networks.values()
+        }
+        return as_docker.line(config, host, name=record.name, image=image, endpoints=endpoints)
 
     return each(parsed.arguments, one)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from tiffin.spec.container import HostConfig
     from tiffin.spec.state import ContainerState
     from tiffin.store.containers import ContainerRecord
     from tiffin.store.layout import Layout
@@ -82,7 +83,7 @@ def container_inspect(
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
         "HostsPath": f"{folder}/hosts",
-        "LogPath": log_path(layout, record.id),
+        "LogPath": log_path(layout, record.id) if record.host.log_config.type == "json-file" else "",
         "Name": f"/{record.name}",
         "RestartCount": state.restart_count,
         "Driver": driver,
@@ -91,12 +92,28 @@ def container_inspect(
         "ProcessLabel": "",
         "AppArmorProfile": _apparmor(folder),
         "ExecIDs": None,
-        "HostConfig": record.host.to_json(),
+        "HostConfig": _host_config(record.host),
         "GraphDriver": {"Data": _graph(record, layout) if driver == "overlay2" else None, "Name": driver},
         "Mounts": [MountPoint.from_json(mount).inspect() for mount in record.mounts],
         "Config": record.config.to_json(),
         "NetworkSettings": _network_settings(record, state),
     }
+
+
+def _host_config(host: HostConfig) -> dict[str, Any]:
+    """Return docker's JSON, with what the modes that nobody chose are."""
+    from tiffin.runtime import specgen
+    from tiffin.runtime.machine import Machine
+    from tiffin.runtime.security import Security
+
+    shown = host.to_json() | {
+        "IpcMode": host.ipc_mode or "private",
+        "CgroupnsMode": specgen.cgroup_namespace(host, Machine.here()),
+    }
+    if not host.privileged:
+        masked, read_only = specgen.system_paths(host, Security())
+        shown |= {"MaskedPaths": list(masked), "ReadonlyPaths": list(read_only)}
+    return shown
 
 
 def _apparmor(folder: str) -> str:
@@ -175,6 +192,7 @@ def _network_settings(record: ContainerRecord, state: ContainerState) -> dict[st
     return {
         "Bridge": "",
         "SandboxID": record.id if facts else "",
+        **_NEVER,
         "SandboxKey": f"/proc/{state.pid}/ns/net" if facts and state.pid else "",
         "Ports": _ports(record, state),
         **{key: first[key] for key in _FIRST},
@@ -182,6 +200,14 @@ def _network_settings(record: ContainerRecord, state: ContainerState) -> dict[st
     }
 
 
+_NEVER: dict[str, Any] = {
+    "HairpinMode": False,
+    "LinkLocalIPv6Address": "",
+    "LinkLocalIPv6PrefixLen": 0,
+    "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None,
+}
+"""Members that docker shows and does not use any more."""
 _NO_ENDPOINT: dict[str, Any] = {
     "IPAMConfig": None,
     "Links": None,
