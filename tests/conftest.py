@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -47,6 +48,17 @@ def _processes_naming(folder: str) -> dict[int, str]:
     return found
 
 
+def _bridges_of(folder: str) -> list[str]:
+    """Return the bridges on this host that say that they belong to a store below the folder."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir("/sys/class/net") as interfaces:
+        for interface in interfaces:
+            with contextlib.suppress(OSError), open(f"{interface.path}/ifalias") as stream:
+                if f" {folder}/" in stream.read():
+                    found.append(interface.name)
+    return found
+
+
 def _await_end(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -59,12 +71,16 @@ def _await_end(pids: list[int]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fail the session if a mount or a process of its temporary folder outlives the last test."""
+    """Fail the session if a mount, a process or a bridge of its temporary folder outlives the last test."""
     folder = str(tmp_path_factory.getbasetemp())
     yield
     _await_end(list(_processes_naming(folder)))
     assert not _mounts_below(folder), "mounts left behind"
     assert not _processes_naming(folder), "processes left behind"
+    end = time.monotonic() + _PATIENCE_MS / 1000
+    while _bridges_of(folder) and time.monotonic() < end:
+        select.select([], [], [], 0.05)  # a keeper that was the last on one takes it down, a second later
+    assert not _bridges_of(folder), "bridges left behind"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

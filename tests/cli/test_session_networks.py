@@ -677,12 +677,67 @@ def test_a_reset_store_leaves_nothing_on_the_host(tmp_path: pathlib.Path, host: 
     for tiffin in furnished(made, tmp_path):
         wait_until_quiet(host)
         before = host.state()
-        made("run", "-d", "--name", "one", "box:1", "sleep", "60")
+        made("run", "-d", "--name", "one", "-p", "8080:80", "box:1", "sleep", "60")
         kill_keeper(made, "one")
         tiffin("ps")
+        tiffin("run", "-d", "--name", "two", "-p", "8080:80", "box:1", "sleep", "60")
+        tiffin("rm", "-f", "two")  # its keeper lingers
         tiffin("system", "reset", "--force")
         assert host.state() == before
         break
+
+
+def test_what_a_forgotten_store_left_goes(tiffin: Inside, tmp_path: pathlib.Path, host: Host) -> None:
+    """A store whose keepers were killed and that is never used again loses bridge and rules to the next one.
+
+    That is so whether its folder is still there or not. What has a container on it stays.
+    """
+    wait_until_quiet(host)
+    before = host.state()
+    made = Inside(str(tmp_path / "root"), host)
+    for other_store in furnished(made, tmp_path):
+        for deleted in (False, True):
+            other_store("run", "-d", "--name", "one", "-p", "8080:80", "box:1", "sleep", "60")
+            tiffin("run", "--rm", "box:1", "true")
+            wait_until_gone(host, tiffin)
+            assert "8080" in host.run("nft", "list", "ruleset")
+            kill_all_of(made, "one")
+            up = f"{made.root}.run/networks"
+            for name in os.listdir(up):
+                os.utime(f"{up}/{name}", (0, 0))
+            if deleted:
+                os.rename(up, f"{up}.gone")
+            tiffin("run", "--rm", "box:1", "true")
+            wait_until_quiet(host)
+            assert host.state() == before
+            if deleted:
+                os.rename(f"{up}.gone", up)
+            other_store("rm", "-f", "one")
+
+
+def wait_until_gone(host: Host, tiffin: Inside) -> None:
+    """Wait until the default bridge of one store is no more."""
+    bridge = "tf-" + tiffin("network", "inspect", "-f", "{{.Id}}", "bridge")[:12]
+    with host.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
+        assert monitor.stdout
+        while bridge in host.run("ip", "-br", "link"):
+            monitor.stdout.readline()
+        monitor.kill()
+
+
+def kill_all_of(tiffin: Inside, name: str) -> None:
+    """Kill a container's keeper and its process, and wait until its interface has gone with them."""
+    pid = int(tiffin("inspect", "-f", "{{.State.Pid}}", name))
+    handle = os.pidfd_open(pid)
+    kill_keeper(tiffin, name)
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    select.select([handle], [], [])
+    os.close(handle)
+    with tiffin.host.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
+        assert monitor.stdout
+        while "tv" in tiffin.host.run("ip", "-br", "link"):
+            monitor.stdout.readline()
+        monitor.kill()
 
 
 @pytest.mark.long

@@ -117,6 +117,7 @@ def chaos(tmp_path: Path) -> Iterator[Chaos]:
     made = Chaos(tmp_path)
     yield made
     made.clear()
+    made.engine.networks.settle()
     made.engine.close()
 
 

@@ -149,6 +149,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with DockerRegistry(str(folder / "registry")) as registry:
         made = Scene(folder, registry)
         yield made
+        made.engine.networks.settle()
         made.engine.close()
 
 

@@ -48,7 +48,7 @@ def reset(settings: Settings) -> list[str]:
         from tiffin.network.plan import Place
 
         with link.open_route() as route, living.Lock():
-            living.settle(Place(folder=layout.networks, table=layout.rules), route)
+            living.abolish(Place(folder=layout.networks, table=layout.rules), route)
     from tiffin.keeper import userns
 
     if settings.privilege.rung != "none":

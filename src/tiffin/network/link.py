@@ -19,11 +19,14 @@ from tiffin.network.subnet import Subnet, family_of, pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tiffin.network.netlink import Message
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR, _NEWROUTE, _GETROUTE = 20, 24, 26
 _ADDRESS, _NAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _AF_SPEC = 1, 3, 4, 10, 18, 28, 26
+_ALIAS = 20
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER = 1
 _PORT_HAIRPIN, _PORT_ISOLATED = 4, 33
@@ -48,6 +51,11 @@ def bridge(name: str, hardware: bytes, mtu: int) -> Message:
     if mtu:
         body += number(_MTU, mtu)
     return _NEWLINK, CREATE | EXCLUSIVE, body + nested(_LINKINFO, text(_KIND, "bridge"))
+
+
+def alias(index: int, words: str) -> Message:
+    """Write on an interface whose it is, for those who find it there; "" is what nothing is said by."""
+    return _NEWLINK, 0, _head(index) + text(_ALIAS, words)
 
 
 def pair(name: str, master: int, *, peer: str, namespace: int, hardware: bytes, mtu: int) -> Message:
@@ -108,6 +116,16 @@ def index_of(netlink: Netlink, name: str) -> int:
     """Return the number of an interface, 0 if there is none of this name."""
     found = netlink.get(_GETLINK, _head() + text(_NAME, name))
     return int(_LINK.unpack_from(found)[2]) if found else 0
+
+
+def described(netlink: Netlink) -> Iterator[tuple[int, str, str, int]]:
+    """Yield (number, name, alias, number of the bridge it is in) of every interface, "" and 0 for none."""
+    for body in netlink.dump(_GETLINK, _head()):
+        found = attributes(body[_LINK.size :])
+        name, words = (
+            found.get(kind, b"").rstrip(b"\0").decode(errors="replace") for kind in (_NAME, _ALIAS)
+        )
+        yield _LINK.unpack_from(body)[2], name, words, int.from_bytes(found.get(_MASTER, b""), "little")
 
 
 def routed(netlink: Netlink) -> list[Subnet]:

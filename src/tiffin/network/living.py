@@ -8,6 +8,7 @@ network without containers has no file, no bridge and no rules.
 from __future__ import annotations
 
 import os
+import time
 
 from tiffin.errors import Conflict, Corrupt, InvalidArgument, Unavailable
 from tiffin.network import link, nft, ports, rules
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     Facts = dict[str, Any]
 
 _OURS = "02:42"
+_MARK = "tiffin"
+_ABANDONED_SECONDS = 5.0
+"""How long a network of another store must have been without a living keeper; keepers linger for one."""
+
+_ALIAS_LIMIT = 255
 
 
 class Lock:
@@ -181,8 +187,9 @@ def _next(net: Net, facts: Facts, number: int, kept: set[str]) -> str:
 
 
 def _bring_up(place: Place, route: Netlink, net: Net) -> tuple[Facts, int]:
-    """Make the bridge and its rules."""
+    """Make the bridge and its rules, once what is left of others, and is in the way, is gone."""
     settle(place, route)
+    sweep(place, route)
     old = link.index_of(route, net.bridge)
     if old:  # of somebody who was killed before it was written down
         route.call(net.bridge, link.remove(old))
@@ -192,9 +199,12 @@ def _bring_up(place: Place, route: Netlink, net: Net) -> tuple[Facts, int]:
     route.call(f"make bridge {net.bridge}", link.bridge(net.bridge, hardware, net.mtu))
     index = link.index_of(route, net.bridge)
     messages = [
-        link.address(index, gateway, Subnet.parse(text).bits)
-        for text, gateway in zip(subnets, gateways, strict=True)
-        if gateway
+        link.alias(index, _mark(place)),
+        *(
+            link.address(index, gateway, Subnet.parse(text).bits)
+            for text, gateway in zip(subnets, gateways, strict=True)
+            if gateway
+        ),
     ]
     facts: Facts = {
         "name": net.name,
@@ -307,6 +317,77 @@ def settle(place: Place, route: Netlink) -> None:
         _take_down(place, route, network_id, facts)
 
 
+def abolish(place: Place, route: Netlink) -> None:
+    """Take all networks of a store down, for it goes: who still leaves finds nothing. Under the lock."""
+    found = list(every(place))
+    if found:
+        rules.run(rules.script(place.table, []))
+    for network_id, facts in found:
+        _take_down(place, route, network_id, facts)
+
+
+def sweep(place: Place, route: Netlink) -> None:
+    """Take away what other stores have left here that nobody uses any more. Call it under the lock.
+
+    A bridge says whose it is. It is left where it has ports, for then a container lives that we may not
+    see (another mount namespace), and where it was made among other processes than ours.
+    """
+    found = list(link.described(route))
+    ports_of = {master for *_, master in found}
+    marked = [(name, _marked(words), number) for number, name, words, _ in found]
+    others = [(name, owner, number) for name, owner, number in marked if owner and owner != place]
+    for name, owner, number in others:
+        if owner and number not in ports_of and _abandoned(owner, name):
+            _take_away(owner, route, (name, number), alone=sum(o == owner for _, o, _ in others) == 1)
+
+
+def _take_away(place: Place, route: Netlink, bridge: tuple[str, int], *, alone: bool) -> None:
+    """Remove a bridge of another store, and the table if the store has no other bridge."""
+    name, index = bridge
+    facts = next(((i, facts) for i, facts in every(place) if facts["bridge"] == name), None)
+    if facts:
+        _write_rules(place, gone={name})
+        _take_down(place, route, *facts)
+        return
+    if alone:
+        rules.run(rules.script(place.table, []))
+    _forget_docker(name)
+    route.call(name, link.remove(index))
+
+
+def _abandoned(place: Place, bridge: str) -> bool:
+    """Tell whether nobody has lived on a network for a while; one that is not written down is nobody's."""
+    for network_id, facts in every(place):
+        if facts["bridge"] == bridge:
+            age = time.time() - os.stat(f"{place.folder}/{network_id}").st_mtime
+            lives = any(atomic.owner_lives(lease["owner"]) for lease in facts["leases"].values())
+            return not lives and age > _ABANDONED_SECONDS
+    return True
+
+
+def _mark(place: Place) -> str:
+    """Return what a bridge says of its store; "", and so nothing, where the path is too long for it."""
+    words = f"{_MARK} {place.table} {_processes()} {place.folder}"
+    return words if len(words.encode()) <= _ALIAS_LIMIT else ""
+
+
+def _marked(words: str) -> Place | None:
+    """Return the store that a bridge says it is of, if that can be judged from here."""
+    mark, _, rest = words.partition(" ")
+    table, _, rest = rest.partition(" ")
+    processes, _, folder = rest.partition(" ")
+    if mark != _MARK or not folder.startswith("/") or processes != _processes():
+        return None
+    from tiffin.network.plan import Place
+
+    return Place(folder=folder, table=table)
+
+
+def _processes() -> str:
+    """Return the number of our PID namespace: who lives is known only there."""
+    return os.readlink("/proc/self/ns/pid").partition("[")[2].rstrip("]")
+
+
 def _bury(facts: Facts) -> bool:
     """Forget the leases of keepers that are gone; tell whether there were any."""
     dead = [name for name, lease in facts["leases"].items() if not atomic.owner_lives(lease["owner"])]
@@ -318,14 +399,18 @@ def _bury(facts: Facts) -> bool:
 def _take_down(place: Place, route: Netlink, network_id: str, facts: Facts) -> None:
     """Remove what is left of a network; its file goes last, so that a kill in between is made good."""
     if facts["docker"]:
-        with nft.open_nft() as socket:
-            docker = nft.has_chain(socket, "filter", "DOCKER-USER")
-        if docker:
-            rules.forget_docker(facts["bridge"])
+        _forget_docker(facts["bridge"])
     index = link.index_of(route, facts["bridge"])
     if index:
         route.call(facts["bridge"], link.remove(index))
     atomic.remove_file(f"{place.folder}/{network_id}")
+
+
+def _forget_docker(bridge: str) -> None:
+    with nft.open_nft() as socket:
+        docker = nft.has_chain(socket, "filter", "DOCKER-USER")
+    if docker:
+        rules.forget_docker(bridge)
 
 
 # --- rules ----------------------------------------------------------------------------------------
