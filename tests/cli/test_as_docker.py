@@ -63,9 +63,11 @@ def test_what_is_read_back_is_what_was_said(flags: list[str], command: list[str]
 
 def test_the_command_of_a_container(tiffin: Tiffin) -> None:
     """It has what was said and not what the image says; another word than docker is refused."""
-    made = ("--name", "kept", "-e", "A=b c", "-m", "64m", "-v", "/data", "box:1", "echo", "a b")
+    host = ("--network", "none", "--shm-size", "1m")
+    made = ("--name", "kept", "-e", "A=b c", *host, "-v", "/data", "box:1", "echo", "a b")
     tiffin("run", *made)
-    said = "docker run --name=kept '--env=A=b c' --volume=/data --memory=67108864 box:1 echo 'a b'\n"
+    host_said = "--network=none --shm-size=1048576"
+    said = f"docker run --name=kept '--env=A=b c' --volume=/data {host_said} box:1 echo 'a b'\n"
     assert tiffin("inspect", "--as", "docker", "kept") == said
     assert tiffin("container", "inspect", "--as", "docker", "kept") == said
     assert "is not a valid value for --as" in tiffin.wrong("inspect", "--as", "podman", "kept")

@@ -288,12 +288,13 @@ def test_a_container_outlives_its_session(tiffin: Tiffin) -> None:
 @pytest.mark.parametrize("words", [("build", "-"), ("logs", "-f", "boxed")])
 def test_ctrl_c_ends_the_command_quietly(tiffin: Tiffin, box: str, words: tuple[str, ...]) -> None:
     """An interrupted command ends with 130, without a traceback, and nothing goes on behind it."""
+    ours = str(1_000_000 + os.getpid())  # no other session's sleep
     with subprocess.Popen(
         tiffin.argv(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as client:
         assert client.stdin is not None
         assert client.stdout is not None
-        client.stdin.write(b"FROM box:1\nRUN echo begun; sleep 1001\n")
+        client.stdin.write(f"FROM box:1\nRUN echo begun; sleep {ours}\n".encode())
         client.stdin.close()
         shown = b""
         while b"begun" not in shown and b"out" not in shown:
@@ -304,7 +305,8 @@ def test_ctrl_c_ends_the_command_quietly(tiffin: Tiffin, box: str, words: tuple[
     assert b"Traceback" not in shown
     assert tiffin("ps", "-q").count("\n") == 1
     assert tiffin("exec", box, "true") == ""
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs(pid, b"sleep\x001001\x00")]
+    slept = f"sleep\0{ours}\0".encode()
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs(pid, slept)]
 
 
 def _runs(pid: str, command: bytes) -> bool:

@@ -35,16 +35,16 @@ def endpoints(
 
     Raises NotFound, InvalidArgument (in docker's words), Unsupported where bridges cannot be had.
     """
+    names = list(dict.fromkeys((host.network_mode, *asked)))
+    networks = {name: usable(engine, name) for name in names}
     if engine.settings.privilege.rung != "root":
         message = f"network {host.network_mode}: bridge networks of ordinary users are not built yet"
         raise Unsupported(message, hint="use --network none or host")
     if not rules.available():
         message = "bridge networks need nftables, which is not installed"
         raise Unsupported(message, hint="apt-get install nftables; --network none and host do without")
-    names = list(dict.fromkeys((host.network_mode, *asked)))
     found = {}
-    for name in names:
-        network = usable(engine, name)
+    for name, network in networks.items():
         wanted = asked.get(name, EndpointConfig())
         if name == host.network_mode and host.links:
             wanted = wanted.replace(links=(*wanted.links, *host.links))
