@@ -306,9 +306,9 @@ def test_add_through_a_symlink_of_the_archive(files: Bench) -> None:
 
 
 def test_remote_sources_are_refused(files: Bench) -> None:
-    """A URL that appears only after expansion is refused by name, too."""
-    with pytest.raises(Unsupported, match="Dockerfile:3: ADD of a URL is not supported"):
-        files.build("FROM base\nARG U=http://localhost/x\nADD $U /x\n")
+    """A repository that appears only after expansion is refused by name, too."""
+    with pytest.raises(Unsupported, match="Dockerfile:3: ADD of a Git repository is not supported"):
+        files.build("FROM base\nARG U=http://localhost/x.git\nADD $U /x\n")
 
 
 def test_times_are_kept(files: Bench) -> None:

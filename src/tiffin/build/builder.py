@@ -363,6 +363,10 @@ class Builder:
         """Return a new draft, to be used as a context manager."""
         return self._store.snapshots.begin()
 
+    def fetch(self, url: str, place: str) -> int:
+        """Fetch a URL into a new file; see ImageResolver."""
+        return self._images.fetch(url, place)
+
     @property
     def stopped(self) -> bool:
         """Whether the build has failed elsewhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from contextlib import ExitStack
 from functools import partial
 
 from tiffin.build import history, ownership
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 class _Source:
     """One thing to be copied: `name` in a folder, `entries` what it consists of."""
 
-    __slots__ = ("entries", "name", "parent")
+    __slots__ = ("entries", "name", "parent", "unpack")
 
-    def __init__(self, name: str, parent: str, entries: list[Entry]) -> None:
+    def __init__(self, name: str, parent: str, entries: list[Entry], *, unpack: bool) -> None:
         self.name = name
+        self.unpack = unpack
         self.parent = parent  # with --parents: the folders to be kept above it
         self.entries = entries
 
@@ -73,11 +75,17 @@ class _Job:
                 "the destination must be a directory and end with a /"
             )
             raise self.instruction.statement.error(message, caret=self.instruction.destination, prefix=False)
-        for path in self.paths:
-            kind = remote_kind(path) if keyword == "ADD" else ""
-            if kind:
-                message = f"ADD of {kind} is not supported: {path}"
+        remote = [path for path in self.paths if keyword == "ADD" and remote_kind(path)]
+        for path in remote:
+            if remote_kind(path) == "a Git repository":
+                message = f"ADD of a Git repository is not supported: {path}"
                 raise Unsupported(message, hint="fetch it before the build into the context")
+        self.checksum = ""
+        if self.instruction.checksum:
+            from tiffin.build.remote import check_sum
+
+            self.checksum = self.stage.expander(self.instruction)(self.instruction.checksum)
+            check_sum(self.instruction, self.checksum, self.paths, remote)
 
     def _content(self, name: str) -> bytes:
         heredoc = next(h for h in self.instruction.inline if h.name == name)
@@ -90,21 +98,30 @@ class _Job:
                 raise self.instruction.statement.error(str(error), caret=name, prefix=False) from None
         return text.encode("utf-8", "surrogateescape")
 
-    def sources(self, tree: Tree) -> list[_Source]:
-        """Look the sources up; raise DockerfileError, in docker's words, for what is not there."""
+    def sources(self, tree: Tree, held: ExitStack) -> list[_Source]:
+        """Look the sources up, or fetch them; raise DockerfileError, in docker's words, for a missing one."""
         found = []
         for path in self.paths:
+            if self.instruction.statement.keyword == "ADD" and remote_kind(path):
+                found.append(self._remote(path, held))
+                continue
             matched = match(tree, path)
             if not matched:
                 self._missing(tree, path)
             for name, real, _ in matched:
                 entries = tree.scan(real, self.excluded)
                 base = posixpath.basename(posixpath.normpath(name))
-                source = _Source(base, self._parent(path, name), entries)
+                source = _Source(base, self._parent(path, name), entries, unpack=self.instruction.unpack)
                 if self.excluded and not source.is_folder and self.excluded.matches(base)[0]:
                     continue
                 found.append(source)
         return found
+
+    def _remote(self, url: str, held: ExitStack) -> _Source:
+        from tiffin.build.remote import fetched
+
+        name, entries = fetched(self.stage, self.instruction, url, self.checksum, held)
+        return _Source(name, "", entries, unpack=self.instruction.unpack_remote)
 
     def _missing(self, tree: Tree, path: str) -> None:
         if has_wildcards(path):
@@ -148,15 +165,22 @@ class _Job:
             found["parents"] = True
         if instruction.unpack:
             found["unpack"] = True
+        if instruction.unpack_remote:
+            found["unpack_remote"] = True
         return found
 
 
 def copy(stage: Stage, instruction: Copy) -> Outcome:
-    """Carry out a COPY or an ADD."""
+    """Carry out a COPY or an ADD; what it fetches is there until it is done."""
+    with ExitStack() as held:
+        return _copy(stage, instruction, held)
+
+
+def _copy(stage: Stage, instruction: Copy, held: ExitStack) -> Outcome:
     session = stage.session
     job = _Job(stage, instruction)
     tree, digests = session.source(stage, instruction.source, instruction.statement)
-    sources = job.sources(tree)
+    sources = job.sources(tree, held)
     listing = Listing()
     for source in sources:
         listing.add(posixpath.join(source.parent, source.name), source.entries, digests)
@@ -193,7 +217,7 @@ def _place(job: _Job, copier: Copier, source: _Source, draft: Draft, *, alone: b
     if source.is_folder:
         copier.put_tree(source.entries, real)
         return
-    if job.instruction.unpack and _is_archive(entry):
+    if source.unpack and _is_archive(entry):
         _unpack(job, copier, entry, real, draft)
         return
     if into or (node is not None and node.is_folder):

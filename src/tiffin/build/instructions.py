@@ -86,7 +86,7 @@ class Entrypoint(Command):
 class Copy(Instruction):
     """COPY and ADD. `inline` are here-documents used as sources; `destination` is the last word.
 
-    `unpack` is ADD's habit of extracting local archives.
+    `unpack` is ADD's habit of extracting local archives, `unpack_remote` what it does only when told to.
     """
 
     sources: tuple[str, ...]
@@ -99,6 +99,8 @@ class Copy(Instruction):
     parents: bool = False
     link: bool = False
     unpack: bool = False
+    unpack_remote: bool = False
+    checksum: str = ""
 
 
 class Workdir(Instruction):
@@ -362,7 +364,7 @@ def _copy(statement: Statement) -> Copy:
         else:
             paths.append(source)
     if add:
-        _refuse_remote(statement, paths)
+        _refuse_git(statement, paths)
     origin = flags.text("from")
     if "$" in origin:
         message = "variable expansion is not supported for --from"
@@ -380,13 +382,15 @@ def _copy(statement: Statement) -> Copy:
         parents=flags.true("parents"),
         link=flags.true("link"),
         unpack=add and flags.text("unpack") != "false",
+        unpack_remote=flags.true("unpack"),
+        checksum=flags.text("checksum"),
     )
 
 
-def _refuse_remote(statement: Statement, sources: list[str]) -> None:
+def _refuse_git(statement: Statement, sources: list[str]) -> None:
     for source in sources:
         kind = remote_kind(source)
-        if kind:
+        if kind == "a Git repository":
             message = f"{statement.file}:{statement.line}: ADD of {kind} is not supported: {source}"
             raise Unsupported(message, hint="fetch it in a RUN, or before the build into the context")
 

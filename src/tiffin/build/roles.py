@@ -53,6 +53,9 @@ class ImageResolver(Protocol):
         Raises NotFound, Unavailable, Unauthorized... Its layers must be held by a lease of this process.
         """
 
+    def fetch(self, url: str, place: str) -> int:
+        """Write what a URL gives to a new file; return its time of change (ns), 0 if that is not known."""
+
 
 class StepMount(Value):
     """What is mounted while a RUN runs, and is in no layer.

@@ -116,6 +116,12 @@ class _Images:
             layers.append(Layer(diff_id=diff_id, chain_id=chain_id, size=size, blob=descriptor))
         return BaseImage(name=reference, config=config, layers=tuple(layers), fetched=fetched)
 
+    def fetch(self, url: str, place: str) -> int:
+        """Write what a URL gives to a new file."""
+        from tiffin.engine.fetching import fetch
+
+        return fetch(self._engine.settings, url, place)
+
 
 class _Runner:
     """Runs a RUN as a container of its own that has no record and leaves nothing but its upper folder."""
