@@ -204,20 +204,22 @@ def _network(engine: Engine, record: ContainerRecord) -> tuple[specgen.Network, 
         names=any(value["Name"] != "bridge" for value in record.networks.values()),
         extra_hosts=host.extra_hosts,
         dns=host.dns,
+        stub="10.0.2.3" if mode == "slirp4netns" else "",
         dns_search=host.dns_search,
         dns_options=host.dns_options,
     )
-    if record.networks:
+    if record.networks or mode == "slirp4netns":
         return specgen.Network(namespace=f"{layout.live(record.id)}/netns"), folder
     return specgen.Network(host=mode == "host"), folder
 
 
 def _plan(engine: Engine, record: ContainerRecord) -> dict[str, Any] | None:
-    if not record.networks:
+    uplink = record.host.network_mode == "slirp4netns" and not record.networks
+    if not record.networks and not uplink:
         return None
     from tiffin.engine import wiring  # with the room below it, 3 ms; not everybody has networks
 
-    return wiring.plan(engine, record)
+    return wiring.plan_uplink(engine, record) if uplink else wiring.plan(engine, record)
 
 
 def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:

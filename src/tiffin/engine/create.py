@@ -121,7 +121,11 @@ def network_mode(mode: str, privilege: Privilege) -> str:
     """Return the kind of network that "default" is."""
     if mode != "default":
         return mode
-    return "bridge" if privilege.rung == "root" else "none"
+    if privilege.rung == "root":
+        return "bridge"
+    from tiffin.network import uplink
+
+    return "none" if uplink.lacking()[0] else uplink.MODE
 
 
 def _networks(
@@ -143,6 +147,9 @@ def _networks(
         return config, EMPTY
     from tiffin.engine import wiring
 
+    if mode == wiring.UPLINK and engine.settings.privilege.rung != "root":
+        wiring.check_uplink(host, asked)
+        return config, EMPTY
     if mode.startswith("container:"):
         wiring.check_shared(config, host, asked)
         other = engine.store.containers.resolve(mode.partition(":")[2])

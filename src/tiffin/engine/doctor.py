@@ -55,6 +55,7 @@ def examine(settings: Settings) -> list[Check]:
         *_trial(settings),
         _runtime(settings),
         _limits(privilege),
+        *_networks(privilege),
         *_logout(privilege),
         *_apparmor(privilege),
         *_installation(privilege),
@@ -133,6 +134,24 @@ def _limits(privilege: Privilege) -> Check:
     else:
         text = "memory, cpus and processes cannot be limited: that is refused"
     return Check(name="limits", good=True, text=text)
+
+
+def _networks(privilege: Privilege) -> Iterator[Check]:
+    """Say what networks containers get."""
+    from tiffin.network import rules, uplink
+
+    if privilege.rung == "root":
+        if rules.available():
+            yield Check(name="networks", good=True, text="bridges, names and published ports work")
+        else:
+            text = "bridge networks, which run uses, need nftables, which is not installed"
+            yield Check(name="networks", good=False, text=text, remedy="apt-get install nftables")
+    elif privilege.rung != "none":
+        why, remedy = uplink.lacking()
+        text = f"containers have none unless they ask for the host's: {why}"
+        if not why:
+            text = "containers reach the outside, and publish ports above 1023, by slirp4netns"
+        yield Check(name="networks", good=True, text=text, remedy=remedy)
 
 
 def _logout(privilege: Privilege) -> Iterator[Check]:

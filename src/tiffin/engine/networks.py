@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.engine import wiring
-from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
 from tiffin.network import link, living
 from tiffin.network.plan import Place
 from tiffin.spec.network import EndpointConfig
@@ -186,6 +186,9 @@ class Networks:
             raise InvalidArgument(message)
         if mode == "none":
             wiring.usable(self._engine, "none")
+        if mode == wiring.UPLINK:
+            message = f"a container on {mode} can be on no other network: bridge networks need root"
+            raise Unsupported(message)
 
     def _ask(self, record: ContainerRecord, action: str, **words: Any) -> None:
         from tiffin.engine.start import connect

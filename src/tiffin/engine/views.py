@@ -260,7 +260,7 @@ def _endpoint(
 
 def _ports(record: ContainerRecord, state: ContainerState) -> dict[str, Any]:
     """Return where each port is published; null for one that is only exposed."""
-    if not state.running or not record.networks:
+    if not state.running or not state.network:
         return {}
     found: dict[str, Any] = dict.fromkeys(record.config.exposed_ports)
     for host, number, protocol, port in state.network.get("ports", ()):

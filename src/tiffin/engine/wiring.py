@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
-from tiffin.network import ports, rules
+from tiffin.network import ports, rules, uplink
 from tiffin.network.plan import Net, Port, Wish
 from tiffin.network.subnet import normal
 from tiffin.spec.network import EndpointConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DRIVER = "com.docker.network.driver."
 _BRIDGE = "com.docker.network.bridge."
 _ALL = ("0.0.0.0", "::")  # noqa: S104 - docker's default, and a setting
+UPLINK = uplink.MODE
 _OWN_ALIAS = "network-scoped alias is supported only for containers in user defined networks"
 
 
@@ -39,7 +40,7 @@ def endpoints(
     networks = {name: usable(engine, name) for name in names}
     if engine.settings.privilege.rung != "root":
         message = f"network {host.network_mode}: bridge networks of ordinary users are not built yet"
-        raise Unsupported(message, hint="use --network none or host")
+        raise Unsupported(message, hint=f"use --network {UPLINK}, none or host")
     if not rules.available():
         message = "bridge networks need nftables, which is not installed"
         raise Unsupported(message, hint="apt-get install nftables; --network none and host do without")
@@ -147,6 +148,34 @@ def check_shared(config: ContainerConfig, host: HostConfig, asked: Mapping[str, 
         raise InvalidArgument(message)
 
 
+def check_uplink(host: HostConfig, asked: Mapping[str, EndpointConfig]) -> None:
+    """Raise Unsupported, Conflict for what a container on its user's own way out cannot have."""
+    why, remedy = uplink.lacking()
+    if why:
+        message = f"network {UPLINK}: {why}"
+        raise Unsupported(message, hint=remedy)
+    if asked.keys() - {UPLINK} or host.links:
+        message = f"network {UPLINK} goes with no other, and has no links: bridge networks need root"
+        raise Unsupported(message)
+    if asked.get(UPLINK, EndpointConfig()) != EndpointConfig():
+        message = f"network {UPLINK} has one address, {uplink.ADDRESS}, and no aliases"
+        raise Unsupported(message)
+    if any(":" in binding.host_ip or binding.protocol == "sctp" for binding in host.port_bindings):
+        message = f"network {UPLINK} publishes tcp and udp on IPv4 addresses only"
+        raise Unsupported(message)
+
+
+def plan_uplink(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
+    """Return `StartRequest.network` of a container on its user's own way out."""
+    wanted = [port for port in wanted_ports(engine, record, None) if ":" not in port.host]
+    return {
+        "uplink": UPLINK,
+        "hosts": f"{engine.store.layout.container(record.id)}/hosts",
+        "hostname": record.config.hostname,
+        "ports": [port.pack() for port in wanted],
+    }
+
+
 def warnings(engine: Engine, host: HostConfig) -> list[str]:
     """Return what whoever publishes ports should know: that a firewall does not see them."""
     if not host.port_bindings and not host.publish_all_ports:
@@ -249,7 +278,7 @@ def net(engine: Engine, network: NetworkRecord) -> Net:
     )
 
 
-def wanted_ports(engine: Engine, record: ContainerRecord, network: NetworkRecord) -> list[Port]:
+def wanted_ports(engine: Engine, record: ContainerRecord, network: NetworkRecord | None) -> list[Port]:
     """Return all ports that a container publishes, those of `-P` too."""
     from tiffin.spec.port import PortBinding
 

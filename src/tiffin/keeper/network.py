@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.resolver import Resolver
+    from tiffin.keeper.uplink import Uplink
     from tiffin.network.netlink import Netlink
 
 NAME = "netns"
@@ -92,7 +93,7 @@ class Networks:
         except (OSError, TiffinError) as error:
             self.close()
             self._empty = True  # perhaps a network came up for nothing
-            raise _failure(error) from error
+            raise failure(error) from error
 
     @property
     def _inner(self) -> Netlink:
@@ -288,8 +289,8 @@ class Networks:
         try:
             action(**asked)
         except (OSError, TiffinError, TypeError) as error:
-            failure = error if isinstance(error, TiffinError) else _failure(error)
-            return f"{failure.message}\n{failure.hint}" if failure.hint else failure.message
+            found = error if isinstance(error, TiffinError) else failure(error)
+            return f"{found.message}\n{found.hint}" if found.hint else found.message
         return ""
 
     def connect(self, wish: dict[str, Any]) -> None:
@@ -373,7 +374,16 @@ class Networks:
             living.settle(self._place, outer)
 
 
-def _failure(error: OSError | TiffinError | TypeError) -> StartFailed:
+def planned(request: StartRequest, plan: dict[str, Any], loop: Loop) -> Networks | Uplink:
+    """Return what a container's plan asks for: bridges, or an ordinary user's way out."""
+    if "uplink" not in plan:
+        return Networks(request, plan, loop)
+    from tiffin.keeper.uplink import Uplink  # root has none
+
+    return Uplink(request, plan)
+
+
+def failure(error: OSError | TiffinError | TypeError) -> StartFailed:
     """Say in docker's words that a container has no network, with what to do about it."""
     said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
     hint = error.hint if isinstance(error, TiffinError) else ""

@@ -38,13 +38,14 @@ def write_etc(  # the words that docker has for them
     names: bool = False,
     extra_hosts: Sequence[str] = (),
     dns: Sequence[str] = (),
+    stub: str = "",
     dns_search: Sequence[str] = (),
     dns_options: Sequence[str] = (),
 ) -> None:
     """Write hosts, hostname and resolv.conf into the folder, as docker has them for the kind of network.
 
     `names` says that a keeper answers names; `extra_hosts` are NAME:ADDRESS. The container's own addresses
-    are added by its keeper, which knows them.
+    are added by its keeper, which knows them. `stub` answers for the host's servers, "" where nobody does.
     """
     lines = _read("/etc/hosts") if host_network else _LOCAL
     if lines and not lines.endswith("\n"):
@@ -54,7 +55,7 @@ def write_etc(  # the words that docker has for them
         lines += f"{target.strip('[]')}\t{name}\n"
     _write(f"{folder}/hosts", lines)
     _write(f"{folder}/hostname", f"{hostname}\n")
-    given = (list(dns), list(dns_search), list(dns_options))
+    given = (list(dns) or [stub] * bool(stub), list(dns_search), list(dns_options))
     if names:
         options = list(dns_options)
         if not any(option.startswith("ndots:") for option in options):
