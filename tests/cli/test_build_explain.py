@@ -135,3 +135,21 @@ def test_what_cannot_be_explained(tiffin: Tiffin, project: pathlib.Path) -> None
     assert "--format is how --explain answers" in tiffin.wrong("build", "--format", "json", str(project))
     assert "invalid format: xml" in tiffin.wrong("builder", "explain", "--format", "xml", "forgotten")
     assert "No such image: nope:latest" in tiffin.wrong("builder", "explain", "nope")
+
+
+def test_one_stage_is_built_anew(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """--no-cache-filter leaves the other stages cached; --metadata-file tells the digests and the name."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM box:1 AS Tools\nRUN echo tool > /tool\n"
+        "FROM box:1\nRUN echo own > /own\nCOPY --from=tools /tool /\n"
+    )
+    words = ("build", "-q", "--explain", "--format", "json", "-t", "filtered", str(tmp_path))
+    tiffin(*words)
+    metadata = tmp_path.parent / f"{tmp_path.name}.json"
+    steps = _steps(tiffin(*words, "--no-cache-filter", "tools", "--metadata-file", str(metadata)))
+    assert [steps[line]["verdict"] for line in (2, 4, 5)] == ["unwanted", "cached", "cached"]
+    told = json.loads(metadata.read_text())
+    shown = json.loads(tiffin("image", "inspect", "filtered"))[0]
+    assert told["containerimage.config.digest"] == shown["Id"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", told["containerimage.digest"])
+    assert told["image.name"] == "docker.io/library/filtered:latest"

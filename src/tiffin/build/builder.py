@@ -449,7 +449,8 @@ class Builder:
         if self._epoch:
             ingredients = {**ingredients, "epoch": self._now_ns}
         place = f"{stage.label}\0{instruction.statement.original}"
-        found = self._cache.look(place, ingredients, listing)
+        anew = stage.label in self.options.no_cache_filter
+        found = self._cache.look(place, ingredients, listing, anew=anew)
         result, why = found.result, found.why
         if result is not None and not self._store.snapshots.has(result.chain_id):
             result, why = None, Why(verdict="gone", text="its layer is no longer there")

@@ -126,12 +126,14 @@ class Cache:
         self._project = project
         self._enabled = enabled
 
-    def look(self, place: str, ingredients: Mapping[str, Any], listing: Listing | None) -> Lookup:
-        """Look a step up; `place` is where it stands (stage, instruction as written)."""
+    def look(
+        self, place: str, ingredients: Mapping[str, Any], listing: Listing | None, *, anew: bool = False
+    ) -> Lookup:
+        """Look a step up, unless it is to be done `anew`; `place` is where it stands (stage, text)."""
         if listing is not None:
             ingredients = {**ingredients, "files": listing.digest()}
         key = _key(ingredients)
-        if not self._enabled:
+        if anew or not self._enabled:
             return Lookup(key=key, result=None, why=Why(verdict="unwanted", text="no cache wanted"))
         hit = self._steps.find(key)
         if hit is not None:

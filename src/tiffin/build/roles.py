@@ -140,6 +140,7 @@ class Options(Value):
     target: str = ""
     platform: Platform | None = None
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()  # names of stages that are built anew
     pull: bool = False
     labels: Mapping[str, str] = EMPTY
     network: str = "default"

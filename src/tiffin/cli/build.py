@@ -39,6 +39,7 @@ def build(parsed: Parsed, session: Session) -> int:
             build_args=_arguments(parsed, session),
             target=parsed.text("target"),
             no_cache=parsed.flag("no-cache"),
+            no_cache_filter=[n for text in parsed.many("no-cache-filter") for n in text.split(",")],
             pull=parsed.flag("pull"),
             labels=keyvalues.pairs(parsed.many("label")),
             platform=parsed.text("platform"),
@@ -58,6 +59,8 @@ def build(parsed: Parsed, session: Session) -> int:
     if parsed.text("iidfile"):
         with open(parsed.text("iidfile"), "w", encoding="ascii") as stream:
             stream.write(built.image_id)
+    if parsed.text("metadata-file"):
+        _write_metadata(parsed.text("metadata-file"), session, built.image_id, tags)
     if not quiet:
         show.finish(built)
     elif not explained:
@@ -65,6 +68,21 @@ def build(parsed: Parsed, session: Session) -> int:
     if explained:
         build_explain.show(built.explanation, parsed.text("format"))
     return 0
+
+
+def _write_metadata(path: str, session: Session, image_id: str, tags: tuple[str, ...]) -> None:
+    """Write what was built under the names that buildx gives it."""
+    from tiffin.spec import jsontext
+    from tiffin.spec.reference import Reference
+
+    found = {
+        "containerimage.config.digest": image_id,
+        "containerimage.digest": session.engine.images.get(image_id).top.digest,
+    }
+    if tags:
+        found["image.name"] = ",".join(str(Reference.parse(tag).tagged()) for tag in tags)
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(jsontext.dumps(found) + "\n")
 
 
 def _arguments(parsed: Parsed, session: Session) -> dict[str, str]:
@@ -240,8 +258,8 @@ BUILD = Command(
             "",
             "differs: accepted; every build is loaded",
         ),
-        ("metadata-file", "", "string", "Write build result metadata to a file", "", _NOT_YET),
-        ("no-cache-filter", "", "stringArray", "Do not cache specified stages", "", _NOT_YET),
+        ("metadata-file", "", "string", "Write build result metadata to a file", "", DONE),
+        ("no-cache-filter", "", "stringArray", "Do not cache specified stages", "", DONE),
         ("output", "o", "stringArray", "Output destination (format: `type=local,dest=path`)", "", _NOT_YET),
         ("policy", "", "stringArray", "Policy configuration", "", _NOT_YET),
         (

@@ -325,6 +325,7 @@ class Images:
         build_args: Mapping[str, str] = EMPTY,
         target: str = "",
         no_cache: bool = False,
+        no_cache_filter: Sequence[str] = (),
         pull: bool = False,
         labels: Mapping[str, str] = EMPTY,
         platform: str = "",
@@ -337,12 +338,13 @@ class Images:
 
         With the build argument SOURCE_DATE_EPOCH (seconds since 1970) nothing that is built is younger than
         that, and the same input gives the same digest. `secrets` are what `RUN --mount=type=secret` may read,
-        by id; `ssh` are sockets of agents, by id ("default").
+        by id; `ssh` are sockets of agents, by id ("default"). Stages in `no_cache_filter` are built anew.
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         naming: dict[str, Any] = {"dockerfile": dockerfile, "file": file, "tags": tags, "progress": progress}
         words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
         words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh}
+        words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
         if self._engine.outside():
             words["platform"] = platform
