@@ -146,8 +146,8 @@ def test_one_stage_is_built_anew(tiffin: Tiffin, tmp_path: pathlib.Path) -> None
     words = ("build", "-q", "--explain", "--format", "json", "-t", "filtered", str(tmp_path))
     tiffin(*words)
     metadata = tmp_path.parent / f"{tmp_path.name}.json"
-    more = ("build", "--no-cache-filter", "tools", "--metadata-file", str(metadata), *words[1:])
-    steps = _steps(tiffin(*more))
+    said = tiffin("build", "--no-cache-filter", "tools", "--metadata-file", str(metadata), *words[1:])
+    steps = _steps(said)
     assert [steps[line]["verdict"] for line in (2, 4, 5)] == ["unwanted", "cached", "cached"]
     told = json.loads(metadata.read_text())
     shown = json.loads(tiffin("image", "inspect", "filtered"))[0]
