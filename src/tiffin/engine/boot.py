@@ -24,14 +24,19 @@ class Revived(Value):
 
 def settle(engine: Engine) -> None:
     """Record how the runs ended that the last boot's end has cut off, and remove those of `--rm`."""
-    allowed = engine.settings.privilege
-    for container_id in engine.store.containers.settle_reboot():
-        if not engine.store.containers.get(container_id).host.auto_remove:
+    allowed, containers = engine.settings.privilege, engine.store.containers
+    containers.settle_reboot()
+    for record in containers.list():
+        if not record.host.auto_remove:
+            continue
+        state = containers.state(record.id)
+        # A shutdown may leave the time to record an end, but not to remove what has ended.
+        if state.running or state.started_at == NEVER:
             continue
         if allowed.rung == "root" or allowed.inside:
-            engine.containers.cleanup(container_id)
+            engine.containers.cleanup(record.id)
         else:  # whatever this command is going to be, it stays outside of the user namespace
-            engine.inside("containers.cleanup", container_id)
+            engine.inside("containers.cleanup", record.id)
 
 
 def start(engine: Engine) -> Iterator[Revived]:

@@ -324,13 +324,12 @@ class Containers:
             return _lost(past)
         return state
 
-    def settle_reboot(self) -> tuple[str, ...]:
-        """Record the end of every run that the last boot's end has cut off; return their ids.
+    def settle_reboot(self) -> None:
+        """Record the end of every run that the last boot's end has cut off.
 
         A run that began after the last exit was recorded has not ended by itself. What a shutdown ended in
         good order has its record.
         """
-        cut = []
         for (container_id,) in self._database.query("SELECT id FROM containers"):
             folder = self._layout.container(container_id)
             try:
@@ -352,8 +351,6 @@ class Containers:
             )
             atomic.write_file(f"{folder}/state", jsontext.dumps_bytes(state.to_json()))
             atomic.delete_tree(self._layout.live(container_id))
-            cut.append(container_id)
-        return tuple(cut)
 
 
 def check_name(name: str) -> str:
