@@ -70,13 +70,13 @@ def old() -> Iterator[OldZygote]:
 
 
 def make(engine: Engine, *command: str, **host: object) -> str:
-    """Create a container."""
+    """Create a container; a keeper of then knew no networks but the host's, and none by its spec."""
     config = ContainerConfig(
         image="base:1",
         cmd=command,
         healthcheck=Healthcheck(test=("CMD", "true"), interval=20_000_000),
     )
-    return engine.containers.create(config, HostConfig(**host)).id
+    return engine.containers.create(config, HostConfig(network_mode="host", **host)).id
 
 
 def test_everything_that_is_asked_of_a_keeper(engine: Engine, old: OldZygote) -> None:

@@ -22,6 +22,7 @@ from tiffin.errors import Conflict, Corrupt, InvalidArgument, NotFound, StorageF
 from tiffin.settings import ROOT
 from tiffin.spec import mediatype
 from tiffin.store import fsck, gc
+from tiffin.store.database import SCHEMA_VERSION
 from tiffin.store.store import Store
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ def test_newer_and_foreign_databases_are_refused(settings: Settings) -> None:
     """A later tiffin's store and somebody else's database are left untouched."""
     Store(settings).close()
     path = f"{settings.root}/state.db"
-    for version, message in ((99, "has schema 99, this tiffin knows up to 1"), (0, "is no store of tiffin")):
+    for version, message in (
+        (99, f"has schema 99, this tiffin knows up to {SCHEMA_VERSION}"),
+        (0, "is no store of tiffin"),
+    ):
         with sqlite3.connect(path) as connection:
             connection.execute(f"PRAGMA user_version={version}")
         connection.close()
