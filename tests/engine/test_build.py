@@ -264,15 +264,17 @@ def test_files_of_the_image_under_the_engines_own(built: Engine, context: Path) 
 
 
 def test_networks(built: Engine, context: Path) -> None:
-    """A step without network sees only its loopback; one on the host's sees what the host sees."""
-    with open("/proc/net/dev") as lines:
-        host = sorted(line.split(":")[0].strip() for line in list(lines)[2:])
-    dockerfile = "FROM base:1\nRUN --network={} cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '\n"
-    for network, expected in (("none", ["lo"]), ("host", host)):
+    """A step without network sees only its loopback; one on the host's is in the host's namespace."""
+    host = os.readlink("/proc/self/ns/net")
+    interfaces = "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '"
+    for network, command, expected in (
+        ("none", interfaces, "lo"),
+        ("host", "readlink /proc/self/ns/net", host),
+    ):
         events = Events()
-        (context / "Dockerfile").write_text(dockerfile.format(network))
+        (context / "Dockerfile").write_text(f"FROM base:1\nRUN --network={network} {command}\n")
         built.images.build(str(context), progress=events)
-        assert sorted(events.output().split()) == expected
+        assert events.output().strip() == expected
 
 
 def test_what_inspect_shows(built: Engine, context: Path) -> None:
