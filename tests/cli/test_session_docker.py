@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -349,10 +350,11 @@ def test_builds_are_given_secrets_and_agents(tiffin: Tiffin, tmp_path: pathlib.P
         b" cat /run/secrets/a; echo $P\n"
         b"RUN --mount=type=ssh,required ls $SSH_AUTH_SOCK\n"
     )
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.bind(str(tmp_path / "agent"))
+    # A user's folder of tests may have too long a name for a socket.
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(f"{short}/agent")
         agent.listen()
-        file, socket_of = f"id=a,src={tmp_path}/file", f"default={tmp_path}/agent"
+        file, socket_of = f"id=a,src={tmp_path}/file", f"default={short}/agent"
         said = tiffin.run(
             "build", "--secret", file, "--secret", "id=PATH", "--ssh", socket_of, "-", stdin=text
         )
