@@ -262,10 +262,12 @@ class Process:
     def _check(self) -> None:
         """Go on with a process that is as confined as it shall be; end one that is not."""
         assert self._confinement  # noqa: S101 - asked by the caller
+        # Asked first: what is read of a process before its program begins is not the last word.
+        begun = has_begun(self.pid)
         lacking = self._confinement.lacks(self.pid, created=bool(self._left))
         if not lacking:
             self._go_on()
-        elif not self._left and not has_begun(self.pid):
+        elif not self._left and not begun:
             self._loop.later(_SOON, self._check)  # the runtime is still at it
         else:
             os.kill(self.pid, _signal.SIGKILL)
