@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import check_sound, file, layer, special
+from tests.rungs import needs_ids
 from tests.snapshotter import own_files
 from tiffin.engine.commit import CommitRequest
 from tiffin.engine.streams import communicate
@@ -187,6 +188,7 @@ def exported(engine: Engine, container: str) -> tarfile.TarFile:
     return tarfile.open(fileobj=out)
 
 
+@needs_ids
 def test_an_export_is_what_the_container_sees(engine: Engine) -> None:
     """Merged files with owners, links and times; deletions are gone; docker's empty files are there."""
     made = ran(engine, f"{CHANGES}; ln -s /new /soft; chown 7:8 /new; mkfifo /pipe")
@@ -216,6 +218,7 @@ def test_a_running_container_can_be_exported(engine: Engine) -> None:
     assert engine.containers.state(made).status == "running"
 
 
+@needs_ids
 def test_import_of_an_export_runs(engine: Engine) -> None:
     """What was exported is an image again, with the config that the changes say, and equal files."""
     made = ran(engine, "echo kept > /kept; chown 7:8 /kept")

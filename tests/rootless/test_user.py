@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LIBRARY = """
 import tiffin
+from tiffin.layer.compression import Decompressor, sniff
 with tiffin.Engine() as engine:
     engine.images.build({context!r}, tags=["lib:1"], no_cache=True)
     tiffin.run("lib:1", ["true"], volumes=["library:/data"], engine=engine)
@@ -94,7 +95,9 @@ def _layers(user: User, name: str) -> dict[str, tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as outer:
         manifest = json.load(outer.extractfile("manifest.json"))  # type: ignore[arg-type]
         for path in next(m for m in manifest if f"{name}" in m["RepoTags"])["Layers"]:
-            with tarfile.open(fileobj=outer.extractfile(path)) as layer:
+            packed = outer.extractfile(path).read()  # type: ignore[union-attr]
+            plain = Decompressor(sniff(packed)).feed(packed)  # in zstd, after a push that packed it so
+            with tarfile.open(fileobj=io.BytesIO(plain)) as layer:
                 found |= {entry.name: entry for entry in layer}
     return found
 

@@ -59,7 +59,9 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
     attached = not request.detach
     attributes = {**event_attributes(record), "execID": os.urandom(32).hex()}
     words = " ".join(request.argv)
-    store.events.append("container", f"exec_create: {words}", record.id, attributes)
+    # Both before it runs, as docker: the keeper tells of its end, maybe before we hear of its start.
+    for action in ("exec_create", "exec_start"):
+        store.events.append("container", f"{action}: {words}", record.id, attributes)
     connection.execute(
         process,
         stdin=request.stdin and attached,
@@ -77,7 +79,6 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
         if frame.kind == frames.FAILED:
             raise StartFailed(frame.text, exit_code=frame.exit_code)
         raise Conflict(frame.text)
-    store.events.append("container", f"exec_start: {words}", record.id, attributes)
     return connection
 
 
