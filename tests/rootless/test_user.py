@@ -11,12 +11,13 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from tiffin.layer.compression import Decompressor, sniff
+
 if TYPE_CHECKING:
     from tests.accounts import User
 
 _LIBRARY = """
 import tiffin
-from tiffin.layer.compression import Decompressor, sniff
 with tiffin.Engine() as engine:
     engine.images.build({context!r}, tags=["lib:1"], no_cache=True)
     tiffin.run("lib:1", ["true"], volumes=["library:/data"], engine=engine)
