@@ -96,8 +96,9 @@ class DockerRegistry(LoggedRegistry):
         *,
         users: Mapping[str, str] | None = None,
         certificate: Certificate | None = None,
+        tokens: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it; its data and its configuration are below `folder`."""
+        """Start it; its data and its configuration are below `folder`. `tokens` is its `auth.token`."""
         os.makedirs(folder, exist_ok=True)
         config: dict[str, Any] = {
             "version": 0.1,
@@ -111,6 +112,8 @@ class DockerRegistry(LoggedRegistry):
             with open(f"{folder}/htpasswd", "w") as stream:
                 stream.writelines(htpasswd_line(u, p) for u, p in users.items())
             config["auth"] = {"htpasswd": {"realm": "tests", "path": f"{folder}/htpasswd"}}
+        if tokens:
+            config["auth"] = {"token": dict(tokens)}
         self.data = f"{folder}/data"
         super().__init__(certificate)
         with open(f"{folder}/config.yml", "w") as stream:
@@ -427,16 +430,19 @@ class BadLine(Running):
     """A bad line to a server: it cuts, corrupts, delays, throttles or stops what passes. Bytes are counted.
 
     `cut` closes each connection after so many bytes one way, `corrupt` flips the byte at that offset of all
-    answers once, `pace` is seconds before each piece of 64 KiB, and after `stop` bytes of answers nothing
-    passes any more: `stopped` is set then.
+    answers once and `spoil` that of all requests, `pace` is seconds before each piece of 64 KiB, and after
+    `stop` bytes of answers nothing passes any more: `stopped` is set then.
     """
 
-    def __init__(self, port: int, *, cut: int = 0, corrupt: int = 0, pace: float = 0, stop: int = 0) -> None:
+    def __init__(
+        self, port: int, *, cut: int = 0, corrupt: int = 0, spoil: int = 0, pace: float = 0, stop: int = 0
+    ) -> None:
         """Start it in front of a loopback port."""
-        self.cut, self.corrupt, self.pace, self.stop = cut, corrupt, pace, stop
+        self.cut, self.corrupt, self.spoil, self.pace, self.stop = cut, corrupt, spoil, pace, stop
         self.stopped = threading.Event()
         self.connections = 0
         self.passed = 0
+        self.sent = 0
         self._target = port
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -470,7 +476,7 @@ class BadLine(Running):
             while data := source.recv(64 << 10):
                 if self.pace:
                     self._closing.wait(self.pace)
-                sink.sendall(self._count(data) if answers else data)
+                sink.sendall(self._count(data) if answers else self._count_request(data))
                 total += len(data)
                 if self.cut and total >= self.cut:
                     break
@@ -481,13 +487,16 @@ class BadLine(Running):
     def _count(self, data: bytes) -> bytes:
         with self._lock:
             start, self.passed = self.passed, self.passed + len(data)
-            if start <= self.corrupt - 1 < self.passed:
-                at = self.corrupt - 1 - start
-                data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        data = _flipped(data, self.corrupt - 1 - start)
         if self.stop and self.passed >= self.stop:
             self.stopped.set()
             self._closing.wait()
         return data
+
+    def _count_request(self, data: bytes) -> bytes:
+        with self._lock:
+            start, self.sent = self.sent, self.sent + len(data)
+        return _flipped(data, self.spoil - 1 - start)
 
     def close(self) -> None:
         """Stop it."""
@@ -496,6 +505,13 @@ class BadLine(Running):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join()
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    """Return some bytes with one bit another at an offset, if they reach as far."""
+    if not 0 <= at < len(data):
+        return data
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
