@@ -64,7 +64,8 @@ def _class_end(pattern: str, start: int) -> int:
     raise _bad(pattern)
 
 
-def _class(body: str, pattern: str) -> str:
+def _class(body: str, pattern: str, *, slash: bool = False) -> str:
+    """Translate what stands in brackets; with `slash` a negated class matches `/`, too, as in moby's."""
     negated = body.startswith("^")
     items: list[str] = []
     characters = list(re.findall(r"\\.|.", body[negated:], re.DOTALL))
@@ -82,7 +83,8 @@ def _class(body: str, pattern: str) -> str:
             items.append(re.escape(low))
     if not items:
         raise _bad(pattern)
-    return f"[{'^/' if negated else ''}{''.join(items)}]"
+    sign = ("^" if slash else "^/") if negated else ""
+    return f"[{sign}{''.join(items)}]"
 
 
 def _bad(pattern: str) -> InvalidArgument:
@@ -101,19 +103,18 @@ class Patterns:
     """A list of patterns of which the last that matches decides; `!` takes back what was matched.
 
     A pattern matches a path if it matches it or any folder above it. `**` stands for any number of
-    components.
+    components. As moby has it, a pattern that could change nothing for a folder (a `!` where nothing was
+    matched, another where something was) is not held against that folder: it does not cover what is below.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        """Read the patterns; empty lines and comments are skipped. Raises InvalidArgument for junk."""
+        """Read the patterns; empty ones are skipped. Raises InvalidArgument for junk."""
         self.rules: list[tuple[bool, re.Pattern[str], str]] = []
         for line in lines:
             text = line.strip()
-            if not text or line.startswith("#"):
-                continue
             negated = text.startswith("!")
             text = text[1:].strip() if negated else text
-            if not text:
+            if not text and negated:
                 raise InvalidArgument('illegal exclusion pattern: "!"')
             text = posixpath.normpath(text).lstrip("/")
             if text and text != ".":
@@ -125,9 +126,9 @@ class Patterns:
 
     @staticmethod
     def parse(data: bytes) -> Patterns:
-        """Read a `.dockerignore` file."""
+        """Read a `.dockerignore` file: a line that begins with `#` is a comment, white space is trimmed."""
         text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-        return Patterns(text.splitlines())
+        return Patterns(line for line in text.split("\n") if not line.startswith("#"))
 
     def __bool__(self) -> bool:
         """Tell whether there is any pattern."""
@@ -141,15 +142,16 @@ class Patterns:
         if self._any is not None:
             matched = bool(state) or self._any.fullmatch(path) is not None
             return matched, (True,) if matched else ()
-        stand = tuple(
-            (bool(state) and state[number]) or rule.fullmatch(path) is not None
-            for number, (_, rule, _) in enumerate(self.rules)
-        )
+        stand: list[bool] = []
         matched = False
-        for number, (negated, _, _) in enumerate(self.rules):
-            if stand[number]:
+        for number, (negated, rule, _) in enumerate(self.rules):
+            hit = bool(state) and state[number]
+            if not hit and negated == matched:
+                hit = rule.fullmatch(path) is not None
+            stand.append(hit)
+            if hit:
                 matched = not negated
-        return matched, stand
+        return matched, tuple(stand)
 
     def matches(self, path: str) -> tuple[bool, tuple[bool, ...]]:
         """Tell whether a path is matched, itself or by a folder above it; see `below`."""
@@ -174,22 +176,31 @@ class Patterns:
 
 
 def _path(text: str) -> str:
-    """Translate a whole pattern, with `**`."""
+    """Translate a whole pattern as moby does.
+
+    At the beginning `**` is any beginning, `**/` any folders; at the end `**` is anything; between, it is any
+    folders with their slash, even where none is written (`a**b` is `ab` and `ax/b`, not `axb`).
+    """
+    _component(text)  # what Go's filepath.Match cannot read is refused
+    if text.startswith("**") and not any(sign in text[2:] for sign in "*?[\\"):
+        rest = text[2:]
+        return f"(?:.*/)?{re.escape(rest[1:])}" if rest.startswith("/") else f".*{re.escape(rest)}"
     out: list[str] = []
     index = 0
     while index < len(text):
+        sign = text[index]
         if text.startswith("**", index):
-            while text.startswith("*", index):
-                index += 1
-            if text.startswith("/", index):
-                index += 1
-                out.append("(?:.*/)?")
-            else:
-                out.append(".*")
+            index += 3 if text.startswith("/", index + 2) else 2
+            out.append(".*" if index >= len(text) else "(?:.*/)?")
             continue
-        following = text.find("**", index)
-        end = len(text) if following < 0 else following
-        piece = text[index:end]
-        out.append("/".join(map(_component, piece.split("/"))))
-        index = end
+        index += 1
+        if sign == "[":
+            end = _class_end(text, index)
+            out.append(_class(text[index:end], text, slash=True))
+            index = end + 1
+        elif sign == "\\":
+            out.append(re.escape(text[index]))
+            index += 1
+        else:
+            out.append({"*": "[^/]*", "?": "[^/]"}.get(sign) or re.escape(sign))
     return "".join(out)
