@@ -10,7 +10,7 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-from tiffin.build.builder import build
+from tiffin.build.entry import build
 from tiffin.build.events import StepDone, StepOutput
 from tiffin.build.roles import BaseImage, Built, Layer, Options, RunResult
 from tiffin.errors import NotFound, StartFailed

@@ -42,8 +42,8 @@ def _dump(data: bytes) -> str:
     lines = []
     for statement in dockerfile.statements:
         shown = _shown(read(statement))
-        lines.append(f"{statement.line}-{statement.end_line} {shown}")
-    lines += [f"warning {line}: {text}" for line, text in dockerfile.warnings]
+        gap = " with a gap" if statement.gap else ""
+        lines.append(f"{statement.line}-{statement.end_line} {shown}{gap}")
     return "\n".join(lines) + "\n"
 
 

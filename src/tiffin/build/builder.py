@@ -1,4 +1,4 @@
-"""A build from end to end: plan, stages in order, image.
+"""A build from its context to its image: plan, stages in order, image.
 
     built = Builder(store, context, images=..., runner=..., exporter=..., options=...).build()
 
@@ -14,7 +14,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from tiffin.build.cache import Cache, Listing, Result
-from tiffin.build.context import Digests, LayerTree, open_context
+from tiffin.build.checking import Checker
+from tiffin.build.context import Digests, LayerTree
 from tiffin.build.copier import Copier
 from tiffin.build.events import (
     BuildEvent,
@@ -54,12 +55,14 @@ from tiffin.store import atomic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, BinaryIO
+    from typing import Any
 
+    from tiffin.build.checks import Finding
     from tiffin.build.context import Context, Tree
     from tiffin.build.mounting import Mounting
     from tiffin.build.parser import Statement
     from tiffin.build.roles import Exporter, ImageResolver, RunRequest, StepRunner
+    from tiffin.spec.container import ContainerConfig
     from tiffin.spec.platform import Platform
     from tiffin.store.cachemounts import CacheMounts
     from tiffin.store.overlay import Stack
@@ -102,8 +105,11 @@ class Builder:
         self._progress = progress or (lambda _event: None)
         self._lock = threading.RLock()
         dockerfile = parse(context.text, context.file)
+        instructions = [read(statement) for statement in dockerfile.statements]
+        self._checker = Checker(dockerfile, instructions, self.options, context.tree.ignore)
         self.plan = plan(
             dockerfile,
+            instructions,
             build_args=self.options.build_args,
             target=self.options.target,
             platform=self.options.platform,
@@ -127,12 +133,13 @@ class Builder:
     def build(self) -> Built:
         """Build the target and export it; raise BuildFailed, DockerfileError, NotFound..."""
         self._tell(PlanMade(total=self._total, stages=len(self.plan.needed)))
-        for line, message in self.plan.warnings:
-            self.warn(message, line)
         unused = unused_arguments(self.plan.declared, self.options.build_args)
         if unused:
             self.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed", 0)
         with self._store.lease("build"):
+            if self._checker.wanted.error:
+                self._checker.refuse(self._findings())
+            self._regret(self._checker.text())
             self._build_stages(sorted(self.plan.needed))
             stage = self._stage(self.plan.target)
             config = self._config(stage)
@@ -155,9 +162,27 @@ class Builder:
     def warn(self, message: str, line: int) -> None:
         """Say something that does not stop the build, once."""
         with self._lock:
-            if message not in self._warnings:
-                self._warnings.append(message)
+            shown = f"{message} (line {line})" if line else message
+            if shown not in self._warnings:
+                self._warnings.append(shown)
                 self._tell(Warned(message=message, line=line))
+
+    def check(self) -> tuple[Finding, ...]:
+        """Return what the checks find, without building anything; base images are fetched."""
+        with self._store.lease("build"):
+            return tuple(self._findings())
+
+    def _findings(self) -> list[Finding]:
+        return self._checker.everything(self.plan, self._base_config)
+
+    def _base_config(self, planned: StagePlan) -> ContainerConfig:
+        if planned.base == SCRATCH:
+            return Stage(self, planned.label, planned.platform, self.plan.escape).config
+        return self._image(planned.base, planned.platform).config.config
+
+    def _regret(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self.warn(f"{finding.rule}: {finding.detail}", finding.line)
 
     def _tell(self, event: BuildEvent) -> None:
         """Pass on an event; one at a time, from whatever stage."""
@@ -204,6 +229,8 @@ class Builder:
         stage = Stage(self, planned.label, planned.platform, self.plan.escape)
         number = self._first[index]
         self._step(number, planned.start, stage, lambda: self._start(planned, stage))
+        config = None if planned.base_stage >= 0 else stage.config
+        self._regret(self._checker.stage(self.plan, planned, config))
         for trigger in stage.take_triggers():
             self._trigger(number, trigger, planned, stage)
         for place, instruction in enumerate(planned.instructions, number + 1):
@@ -533,42 +560,6 @@ class Builder:
             created=created,
             author=stage.author,
         )
-
-
-def build(
-    store: Store,
-    source: str | BinaryIO | None,
-    *,
-    images: ImageResolver,
-    runner: StepRunner,
-    exporter: Exporter | None = None,
-    dockerfile: bytes | str = b"",
-    file: str = "",
-    options: Options | None = None,
-    progress: Callable[[BuildEvent], None] | None = None,
-) -> Built:
-    """Open a context, build from it, and remove what was unpacked for it; see `open_context`, `Builder`."""
-    drafts: list[Draft] = []
-
-    def workspace() -> str:
-        drafts.append(store.snapshots.begin())
-        return drafts[-1].path
-
-    try:
-        context = open_context(source, workspace=workspace, dockerfile=dockerfile, file=file)
-        builder = Builder(
-            store,
-            context,
-            images=images,
-            runner=runner,
-            exporter=exporter,
-            options=options,
-            progress=progress,
-        )
-        return builder.build()
-    finally:
-        for draft in drafts:
-            draft.discard()
 
 
 def _moment(build_args: Mapping[str, str]) -> int:

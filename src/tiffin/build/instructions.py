@@ -50,15 +50,17 @@ class Arg(Instruction):
 
 
 class Env(Instruction):
-    """Set variables; keys and values still hold quotes and `$names`."""
+    """Set variables; keys and values still hold quotes and `$names`. `legacy` is `ENV key value`."""
 
     pairs: tuple[tuple[str, str], ...]
+    legacy: bool = False
 
 
 class Label(Instruction):
-    """Set labels; keys and values still hold quotes and `$names`."""
+    """Set labels; keys and values still hold quotes and `$names`. `legacy` is `LABEL key value`."""
 
     pairs: tuple[tuple[str, str], ...]
+    legacy: bool = False
 
 
 class Command(Instruction):
@@ -263,8 +265,8 @@ def split_words(text: str, escape: str) -> list[str]:
     return words
 
 
-def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
-    """Read `key=value ...`, or the old form `key value`."""
+def _pairs(statement: Statement) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Read `key=value ...`, or the old form `key value`; tell whether it is the old one."""
     Flags(statement)
     keyword = statement.keyword
     _at_least_one(statement)
@@ -275,7 +277,7 @@ def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
         parts = _BLANKS.split(statement.text, maxsplit=1)
         if len(parts) < 2:
             raise statement.error(f"{keyword} must have two arguments", caret=parts[0])
-        return ((parts[0], parts[1]),)
+        return ((parts[0], parts[1]),), True
     pairs = []
     for word in words:
         key, equals, value = word.partition("=")
@@ -285,7 +287,17 @@ def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
         if not key:
             raise statement.error(f"{keyword} names can not be blank", caret=word)
         pairs.append((key, value))
-    return tuple(pairs)
+    return tuple(pairs), False
+
+
+def _env(statement: Statement) -> Env:
+    pairs, legacy = _pairs(statement)
+    return Env(statement=statement, pairs=pairs, legacy=legacy)
+
+
+def _label(statement: Statement) -> Label:
+    pairs, legacy = _pairs(statement)
+    return Label(statement=statement, pairs=pairs, legacy=legacy)
 
 
 def _arg(statement: Statement) -> Arg:
@@ -568,10 +580,10 @@ def _readers() -> dict[str, Callable[[Statement], Instruction]]:
         "FROM": _from,
         "RUN": _run,
         "CMD": _cmd,
-        "LABEL": lambda s: Label(statement=s, pairs=_pairs(s)),
+        "LABEL": _label,
         "MAINTAINER": _maintainer,
         "EXPOSE": _expose,
-        "ENV": lambda s: Env(statement=s, pairs=_pairs(s)),
+        "ENV": _env,
         "ADD": _copy,
         "COPY": _copy,
         "ENTRYPOINT": _entrypoint,

@@ -51,6 +51,7 @@ class Statement(Value):
     file: str = "Dockerfile"
     heredocs: tuple[Heredoc, ...] = ()
     escape: str = "\\"
+    gap: bool = False  # an empty line stands inside a continuation
 
     def error(self, message: str, *, caret: str = "", hint: str = "", prefix: bool = True) -> DockerfileError:
         """Make the error of this statement; the caret stands below `caret`, where it can be found."""
@@ -70,14 +71,14 @@ class Statement(Value):
 
 
 class Dockerfile(Value):
-    """A parsed file: its statements, its escape character, its directives, what to warn about."""
+    """A parsed file: its statements, its escape character, its directives, and its lines."""
 
     statements: tuple[Statement, ...]
     escape: str = "\\"
     syntax: str = ""
     check: str = ""
     file: str = "Dockerfile"
-    warnings: tuple[tuple[int, str], ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 def parse(data: bytes | str, file: str = "Dockerfile") -> Dockerfile:
@@ -101,7 +102,7 @@ def parse(data: bytes | str, file: str = "Dockerfile") -> Dockerfile:
         syntax=directives.get("syntax", ""),
         check=directives.get("check", ""),
         file=file,
-        warnings=tuple(reader.warnings),
+        lines=tuple(lines),
     )
 
 
@@ -167,7 +168,6 @@ class _Reader:
         self.lines = lines
         self.escape = escape
         self.file = file
-        self.warnings: list[tuple[int, str]] = []
 
     def statements(self, index: int) -> Iterator[Statement]:
         while index < len(self.lines):
@@ -176,13 +176,13 @@ class _Reader:
                 index += 1
                 continue
             start = index
-            text, index = self.joined(index)
+            text, index, gap = self.joined(index)
             if not text.strip():
                 continue
             heredocs, end = self.heredocs(text, start, index)
             source = tuple(self.lines[start:end])
             index = end
-            yield self.statement(text.strip(), heredocs, start, source)
+            yield self.statement(text.strip(), heredocs, start, source).replace(gap=gap)
 
     def statement(
         self, text: str, heredocs: tuple[Heredoc, ...], start: int, source: tuple[str, ...]
@@ -202,12 +202,11 @@ class _Reader:
             escape=self.escape,
         )
 
-    def joined(self, index: int) -> tuple[str, int]:
-        """Join continuation lines from `index` on; return the text and the index behind it.
+    def joined(self, index: int) -> tuple[str, int, bool]:
+        """Join continuation lines from `index` on; return the text, the index behind it, is there a gap.
 
-        Inside a continuation comments vanish and empty lines do not end it (docker warns about those).
+        Inside a continuation comments vanish and empty lines (a gap, docker warns of it) do not end it.
         """
-        start = index
         text, goes_on = self.cut(self.lines[index].lstrip())
         parts = [text]
         index += 1
@@ -223,10 +222,7 @@ class _Reader:
                 continue
             text, goes_on = self.cut(line)
             parts.append(text)
-        if empty:
-            message = "Empty continuation lines will become errors in a future release"
-            self.warnings.append((start + 1, f"NoEmptyContinuation: {message} (line {start + 1})"))
-        return "".join(parts), index
+        return "".join(parts), index, empty
 
     def cut(self, line: str) -> tuple[str, bool]:
         """Cut the escape character off the end of a line; tell whether there was one."""

@@ -15,7 +15,7 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tiffin.build.parser import Dockerfile, Statement
 
@@ -58,7 +58,6 @@ class Plan(Value):
     declared: frozenset[str]  # every ARG that a needed stage or the global scope declares
     escape: str = "\\"
     file: str = "Dockerfile"
-    warnings: tuple[tuple[int, str], ...] = ()
 
     def stage_of(self, origin: str, statement: Statement) -> int | None:
         """Return the stage that a `from` names, None if it names an image."""
@@ -67,19 +66,22 @@ class Plan(Value):
 
 def plan(
     dockerfile: Dockerfile,
+    instructions: Sequence[Instruction] | None = None,
     *,
     build_args: Mapping[str, str] = EMPTY,
     target: str = "",
     platform: Platform | None = None,
 ) -> Plan:
-    """Read every instruction and lay out the stages; raise DockerfileError, InvalidArgument."""
+    """Lay out the stages; raise DockerfileError, InvalidArgument.
+
+    `instructions` are those of the file, where they are read already.
+    """
     here = Platform.here()
     wanted = platform or here
-    arguments = _platform_arguments(here, wanted)
+    arguments = platform_arguments(here, wanted)
     declared: set[str] = set()
     starts: list[tuple[From, list[Instruction]]] = []
-    for statement in dockerfile.statements:
-        instruction = read(statement)
+    for instruction in instructions or map(read, dockerfile.statements):
         if isinstance(instruction, From):
             starts.append((instruction, []))
         elif starts:
@@ -88,10 +90,10 @@ def plan(
             _declare(instruction, arguments, build_args, dockerfile.escape)
             declared.update(name for name, _ in instruction.arguments)
         else:
-            raise statement.error("no build stage in current context", hint="a Dockerfile begins with FROM")
+            hint = "a Dockerfile begins with FROM"
+            raise instruction.statement.error("no build stage in current context", hint=hint)
     if not starts:
         raise dockerfile.statements[-1].error("dockerfile contains no stages to build", prefix=False)
-    warnings = list(dockerfile.warnings)
     stages: list[StagePlan] = []
     for start, body in starts:
         stages.append(
@@ -102,7 +104,6 @@ def plan(
                 arguments=arguments,
                 wanted=wanted,
                 escape=dockerfile.escape,
-                warnings=warnings,
             )
         )
     index = _target(stages, target)
@@ -120,7 +121,6 @@ def plan(
         declared=frozenset(declared),
         escape=dockerfile.escape,
         file=dockerfile.file,
-        warnings=tuple(warnings),
     )
 
 
@@ -130,12 +130,13 @@ def unused_arguments(declared: frozenset[str], build_args: Mapping[str, str]) ->
         declared
         | PROXIES
         | {"SOURCE_DATE_EPOCH"}
-        | _platform_arguments(Platform.here(), Platform.here()).keys()
+        | platform_arguments(Platform.here(), Platform.here()).keys()
     )
     return sorted(n for n in build_args if n not in known and not n.startswith("BUILDKIT_"))
 
 
-def _platform_arguments(here: Platform, wanted: Platform) -> dict[str, str]:
+def platform_arguments(here: Platform, wanted: Platform) -> dict[str, str]:
+    """Return the arguments that every file has in its global scope: BUILDPLATFORM, TARGETARCH..."""
     found: dict[str, str] = {}
     for prefix, platform in (("BUILD", here), ("TARGET", wanted)):
         found |= {
@@ -165,7 +166,6 @@ def _stage(
     arguments: Mapping[str, str],
     wanted: Platform,
     escape: str,
-    warnings: list[tuple[int, str]],
 ) -> StagePlan:
     statement = start.statement
     lexer = Lexer(arguments, escape=escape)
@@ -177,10 +177,6 @@ def _stage(
         raise statement.error(
             f"base name ({start.base}) should not be blank", caret=start.base, hint=hint, prefix=False
         )
-    undeclared = "UndefinedArgInFrom: FROM argument '{}' is not declared"
-    warnings += [(statement.line, undeclared.format(name)) for name in sorted(lexer.missing)]
-    if start.name and any(stage.name == start.name for stage in stages):
-        warnings.append((statement.line, f'DuplicateStageName: Duplicate stage name "{start.name}"'))
     platform = wanted
     text = expanded(statement, lexer.word, start.platform) if start.platform else ""
     if start.platform:

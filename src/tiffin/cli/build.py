@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tiffin.cli import build_explain, buildsecrets, keyvalues
+from tiffin.cli import build_check, build_explain, buildsecrets, keyvalues
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import BuildFailed, InvalidArgument, Unsupported
 
@@ -21,7 +21,14 @@ _PROGRESS = ("auto", "plain", "tty", "quiet", "none")
 
 
 def build(parsed: Parsed, session: Session) -> int:
-    """Build and say what it cost; -q prints only the image's id."""
+    """Build, or only check; -q prints only the image's id."""
+    if build_check.wanted(parsed):
+        return build_check.check(parsed, session, **_source(parsed), build_args=_arguments(parsed, session))
+    return _build(parsed, session)
+
+
+def _build(parsed: Parsed, session: Session) -> int:
+    """Build and say what it cost."""
     from tiffin.cli.build_progress import display
 
     wanted = parsed.text("progress")
@@ -247,9 +254,9 @@ BUILD = Command(
             "string",
             "Set method for evaluating build (`check`, `outline`, `targets`)",
             "",
-            _NOT_YET,
+            "differs: build and check; outline and targets are not built",
         ),
-        ("check", "", "bool", "Shorthand for `--call=check`", "", _NOT_YET),
+        ("check", "", "bool", "Shorthand for `--call=check`", "", DONE),
         (
             "load",
             "",

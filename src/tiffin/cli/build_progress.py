@@ -75,8 +75,8 @@ class Lines:
             elif isinstance(event, events.StepDone):
                 self.done(event)
             elif isinstance(event, events.Warned):
-                where = f"line {event.line}: " if event.line else ""
-                self.say(f"warning: {where}{event.message}")
+                where = f" (line {event.line})" if event.line else ""
+                self.say(f"warning: {event.message}{where}")
 
     def say(self, line: str) -> None:
         """Write one line."""

@@ -154,6 +154,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session_flags.py": "",
     },
     "image build": {
+        "test_build_check.py": "call check",
         "test_build_explain.py": "explain format metadata-file no-cache-filter",
         "test_session.py": "quiet tag",
         "test_session_docker.py": "build-arg file label network no-cache progress reproducible secret ssh",

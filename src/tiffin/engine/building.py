@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tiffin.build import builder
+from tiffin.build import entry
 from tiffin.build.events import StepDone
 from tiffin.build.roles import BaseImage, Layer, RunResult
 from tiffin.engine.assemble import assemble, built_layer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, BinaryIO
 
+    from tiffin.build.checking import Checked
     from tiffin.build.events import BuildEvent
     from tiffin.build.roles import Built, Options, Output, RunRequest
     from tiffin.engine.engine import Engine
@@ -61,7 +62,7 @@ def build(
         if progress is not None:
             progress(event)
 
-    return builder.build(
+    return entry.build(
         engine.store,
         context,
         images=_Images(engine),
@@ -71,6 +72,21 @@ def build(
         file=file,
         options=options,
         progress=tell,
+    )
+
+
+def check(
+    engine: Engine, context: str | BinaryIO | None, *, dockerfile: str, file: str, options: Options
+) -> Checked:
+    """Check a Dockerfile instead of building it; see `Images.check`."""
+    return entry.check(
+        engine.store,
+        context,
+        images=_Images(engine),
+        runner=_Runner(engine),
+        dockerfile=dockerfile,
+        file=file,
+        options=options,
     )
 
 

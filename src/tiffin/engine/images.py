@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, BinaryIO
 
+    from tiffin.build.checking import Checked
     from tiffin.build.events import BuildEvent
     from tiffin.build.explain import Explanation
     from tiffin.build.roles import Built
@@ -355,6 +356,31 @@ class Images:
 
         options = Options(**words, platform=Platform.parse(platform) if platform else None)
         return build(self._engine, context, options=options, **naming)
+
+    def check(
+        self,
+        context: str | BinaryIO | None = None,
+        *,
+        dockerfile: str = "",
+        file: str = "",
+        build_args: Mapping[str, str] = EMPTY,
+        target: str = "",
+        platform: str = "",
+    ) -> Checked:
+        """Tell what the build checks find in a Dockerfile; nothing is built, base images are fetched.
+
+        Raises DockerfileError for what cannot be read; what cannot be planned is the answer's `error`.
+        """
+        words: dict[str, Any] = {"dockerfile": dockerfile, "file": file}
+        named: dict[str, Any] = {"build_args": build_args, "target": target}
+        if self._engine.outside():
+            return self._engine.inside("images.check", context, platform=platform, **words, **named)  # type: ignore[no-any-return]
+        from tiffin.build.roles import Options
+        from tiffin.engine.building import check
+        from tiffin.spec.platform import Platform
+
+        options = Options(**named, platform=Platform.parse(platform) if platform else None)
+        return check(self._engine, context, options=options, **words)
 
     def explain(self, name: str) -> Explanation:
         """Tell how an image was built here: each step, why it ran, and what it cost; raises NotFound."""
