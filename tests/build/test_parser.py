@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.build import parser
-from tiffin.build.instructions import Instruction, OnBuild, duration, read, run_script
+from tiffin.build.durations import duration
+from tiffin.build.instructions import Instruction, OnBuild, read, run_script
 from tiffin.errors import DockerfileError, TiffinError
 from tiffin.spec.value import Value
 

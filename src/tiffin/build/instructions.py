@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from tiffin.build.durations import duration
 from tiffin.build.flags import Flags, closest
 from tiffin.build.parser import Heredoc, Statement, chomped, heredoc_word, raw_words, split_flags
 from tiffin.build.runmounts import RunMount, read_mount
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_SECOND = 10**9
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6}
-_UNITS |= {"s": _SECOND, "m": 60 * _SECOND, "h": 3600 * _SECOND}
 
 
 class Instruction(Value):
@@ -526,25 +523,6 @@ def _interval(flags: Flags, name: str) -> int:
     if 0 < value < 10**6 or value < 0:
         raise flags.statement.error(f'Interval "{name}" cannot be less than 1ms', caret=f"--{name}")
     return value
-
-
-def duration(text: str) -> int | None:
-    """Read Go's duration text (`1h2m3.5s`) as nanoseconds; None for anything else."""
-    sign = -1 if text[:1] == "-" else 1
-    rest = text.lstrip("+-") if text[:1] in {"+", "-"} else text
-    if rest == "0":
-        return 0
-    total, at = 0, 0
-    while at < len(rest):
-        match = _DURATION.match(rest, at)
-        if match is None:
-            return None
-        whole, _, fraction = match[1].partition(".")
-        unit = _UNITS[match[2]]
-        total += int(whole or 0) * unit
-        total += int(fraction) * unit // 10 ** len(fraction) if fraction else 0
-        at = match.end()
-    return sign * total if at else None
 
 
 def run_script(instruction: Run) -> tuple[str, tuple[str, bytes] | None]:
