@@ -15,7 +15,7 @@ COMMANDS = (
     "system prune", "volume create", "network create", "service update", "swarm init", "cp", "builder prune",
     "stack deploy", "login", "inspect", "top", "plugin create",
 )  # fmt: skip
-OURS = {"as", "compression", "compression-level", "dry-run", "on-unhealthy", "plan"}
+OURS = {"as", "compression", "compression-level", "dry-run", "egress", "on-unhealthy", "plan"}
 """Flags that docker does not have."""
 
 

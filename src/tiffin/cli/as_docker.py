@@ -187,12 +187,18 @@ def _host(host: HostConfig) -> Iterator[str]:
         yield "--security-opt=systempaths=unconfined"
     if host.nano_cpus:
         yield f"--cpus={host.nano_cpus}/1000000000"
+    yield from _egress(host)
     policy = host.restart_policy
     if policy != _DEFAULT.restart_policy:
         limit = f":{policy.maximum_retry_count}" if policy.maximum_retry_count else ""
         yield f"--restart={policy.name}{limit}"
     yield from _flag("log-driver", host.log_config.type, "json-file")
     yield from _pairs("log-opt", host.log_config.config)
+
+
+def _egress(host: HostConfig) -> Iterator[str]:
+    if host.egress is not None:
+        yield f"--egress={'allow=' if host.egress else 'none'}{','.join(host.egress)}"
 
 
 def _flag(name: str, value: object, default: object) -> Iterator[str]:

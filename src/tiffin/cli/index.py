@@ -14,6 +14,7 @@ INDEX = {
     "builder prune": "prune:BUILDER_PRUNE",
     "container attach": "attach:ATTACH",
     "container create": "create:CREATE",
+    "container egress": "egress:EGRESS",
     "container fork": "fork:FORK",
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container kill": "stop:KILL",

@@ -89,7 +89,7 @@ _RARE_LIMITS = (
 )
 _PLUMBING = (
     *("add-host", "annotation", "cgroup-parent", "cgroupns", "device", "device-cgroup-rule", "dns"),
-    *("dns-option", "dns-search", "gpus", "group-add", "ipc", "isolation", "log-driver", "log-opt"),
+    *("dns-option", "dns-search", "egress", "gpus", "group-add", "ipc", "isolation", "log-driver", "log-opt"),
     *("on-unhealthy", "pid", "sysctl", "ulimit", "userns", "uts"),
 )
 

@@ -34,9 +34,26 @@ def members(parsed: Parsed) -> dict[str, Any]:
         ),
         "isolation": parsed.text("isolation"),
         "on_unhealthy": parsed.text("on-unhealthy"),
+        "egress": _egress(parsed),
         "cgroup_parent": parsed.text("cgroup-parent"),
         **{field: _mode(parsed, flag) for flag, field in _MODES.items()},
     }
+
+
+def _egress(parsed: Parsed) -> tuple[str, ...] | None:
+    """Return what `allow=A,B`, as often as one likes, or `none` says; None where nothing is said."""
+    texts = parsed.many("egress")
+    if not texts:
+        return None
+    from tiffin.engine import egress
+
+    listed: list[str] = []
+    for text in texts:
+        word, equals, values = text.partition("=")
+        if text != "none" and (word != "allow" or not equals):
+            raise parsed.invalid("egress", text, "it is allow=NAME|NETWORK[:PORT],... or none")
+        listed += filter(None, values.split(","))
+    return tuple(dict.fromkeys(egress.written(listed)))
 
 
 def limits(parsed: Parsed) -> dict[str, Any]:

@@ -74,6 +74,7 @@ SHARED: tuple[Flag, ...] = (
     ("dns-option", "", "list", "Set DNS options", "", DONE),
     ("dns-search", "", "list", "Set custom DNS search domains", "", DONE),
     ("domainname", "", "string", "Container NIS domain name", "", DONE),
+    ("egress", "", "list", "Reach nothing but allow=NAME|NETWORK[:PORT],...; or none", "", DONE),
     ("entrypoint", "", "string", "Overwrite the default ENTRYPOINT of the image", "", DONE),
     ("env", "e", "list", "Set environment variables", "", DONE),
     ("env-file", "", "list", "Read in a file of environment variables", "", DONE),

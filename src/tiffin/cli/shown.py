@@ -59,6 +59,9 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session_docker.py": "cidfile domainname expose label label-file stop-timeout",
         "test_session_flags.py": "cpus memory memory-swap pids-limit shm-size",
     },
+    "container egress": {
+        "test_session_egress.py": "allow format revoke",
+    },
     "container exec": {
         "test_session.py": "env interactive",
         "test_session_docker.py": "user workdir",
@@ -112,6 +115,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_mounts.py": "volumes-from",
         "test_session_docker.py": "env-file init name platform quiet read-only security-opt tmpfs",
         "test_volume.py": "volume-driver",
+        "test_session_egress.py": "egress",
         "test_session_flags.py": (
             "attach cap-add cap-drop cidfile cpus detach-keys disable-content-trust domainname expose "
             "label label-file memory memory-swap mount network pids-limit privileged runtime shm-size "

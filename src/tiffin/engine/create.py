@@ -137,6 +137,10 @@ def _networks(
 ) -> tuple[ContainerConfig, Mapping[str, Mapping[str, Any]]]:
     """Return the configuration as the kind of network has it, and the bridge networks by id."""
     mode = host.network_mode
+    if host.egress is not None:
+        from tiffin.engine import egress
+
+        egress.check(engine, host)
     if mode in {"none", "host"}:
         if asked.keys() - {mode}:
             from tiffin.engine import wiring

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from tiffin.engine.egress import Attempt
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.prune import Plan
@@ -209,6 +210,22 @@ class Networks:
         from tiffin.engine.publish import unpublish
 
         unpublish(self._engine, self._store.containers.resolve(container), texts)
+
+    # --- egress --------------------------------------------------------------------------------
+
+    def egress(self, container: str) -> tuple[Attempt, ...]:
+        """Return what a container with an egress list has tried to reach; raises Conflict without one."""
+        from tiffin.engine import egress
+
+        return egress.attempts(self._engine, self._store.containers.resolve(container))
+
+    def change_egress(
+        self, container: str, *, allow: Sequence[str] = (), revoke: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Let a container reach more, or less, at once if it runs; return its list."""
+        from tiffin.engine import egress
+
+        return egress.change(self._engine, self._store.containers.resolve(container), allow, revoke)
 
     # --- prune ---------------------------------------------------------------------------------
 

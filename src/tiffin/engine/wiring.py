@@ -222,8 +222,21 @@ def plan(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
         "hosts": f"{layout.container(record.id)}/hosts",
         "hostname": f"{full}{config.hostname}",
         "upstream": record.host.dns or upstream(),
+        "egress": egress_plan(engine, record),
         "wishes": [wish(engine, record, network, endpoint).pack() for network, endpoint in found],
         "ports": [p.pack() for p in wanted_ports(engine, record, found[0][0])] if found else [],
+    }
+
+
+def egress_plan(engine: Engine, record: ContainerRecord) -> dict[str, Any] | None:
+    """Return the list of what a container may reach, None for everything."""
+    if record.host.egress is None:
+        return None
+    hosts = (text.partition(":" if ":" in text else "=") for text in record.host.extra_hosts)
+    return {
+        "allow": record.host.egress,
+        "known": [(name.lower(), ip.strip("[]")) for name, _, ip in hosts],
+        "record": engine.store.layout.egress(record.id),
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tiffin.keeper.guard import Guard
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.resolver import Resolver
@@ -71,6 +72,11 @@ class Networks:
         self._namespace = -1
         self._open: Netlink | None = None
         self._resolver: Resolver | None = None
+        self._guard: Guard | None = None
+        if plan.get("egress"):
+            from tiffin.keeper.guard import Guard  # few have one
+
+            self._guard = Guard(loop, self._place, plan["egress"])
 
     # --- coming --------------------------------------------------------------------------------
 
@@ -104,6 +110,8 @@ class Networks:
 
     def _join(self, outer: Netlink, wish: Wish) -> Endpoint:
         lease = living.join(self._place, outer, wish, self._id)
+        if self._guard:
+            living.change(self._place, wish.net.id, self._id, guarded=True)
         number = max((e.number for e in self._endpoints), default=-1) + 1
         endpoint = Endpoint(wish, lease, number)
         self._endpoints.append(endpoint)
@@ -119,8 +127,12 @@ class Networks:
             namespace=self._namespace,
             hardware=bytes.fromhex(lease["mac"].replace(":", "")),
             mtu=net.mtu,
+            connected=not self._guard,
         )
         outer.call(f"connect to {net.bridge}", made)
+        if self._guard:
+            self._guard.attach(lease, endpoint.wish.local, net.subnets)
+            outer.call(net.bridge, link.up(link.index_of(outer, lease["interface"])))
         hairpin = bool(self._ports) and _filters_bridges()
         if hairpin or not net.neighbours:
             index = link.index_of(outer, lease["interface"])
@@ -152,10 +164,10 @@ class Networks:
 
     def _names(self) -> None:
         """Answer names from now on, if a network is there that has any."""
-        if self._resolver is None and any(e.wish.net.resolves for e in self._endpoints):
+        if self._resolver is None and (self._guard or any(e.wish.net.resolves for e in self._endpoints)):
             from tiffin.keeper.resolver import Resolver  # not on the default network
 
-            self._resolver = Resolver(self._loop, self._place, self._namespace, self._upstream)
+            self._resolver = Resolver(self._loop, self._place, self._namespace, self._upstream, self._guard)
         if self._resolver:
             self._resolver.networks = {
                 e.wish.net.id: dict(e.wish.links) for e in self._endpoints if e.wish.net.resolves
@@ -282,6 +294,7 @@ class Networks:
             "publish": self.publish,
             "unpublish": self.unpublish,
             "rename": self.rename,
+            "egress": self.egress,
         }
         action = actions.get(str(asked.pop("action", "")))
         if action is None:
@@ -293,6 +306,15 @@ class Networks:
             return f"{found.message}\n{found.hint}" if found.hint else found.message
         return ""
 
+    def egress(self, allow: list[str] | None = None) -> None:
+        """Let another list of what may be reached count, or, without one, write down what was tried."""
+        if not self._guard:
+            raise Conflict("the container has no egress list")
+        if allow is None:
+            self._guard.write()
+        else:
+            self._guard.change(allow)
+
     def connect(self, wish: dict[str, Any]) -> None:
         """Go to one more network; raises TiffinError, OSError."""
         with link.open_route() as outer:
@@ -303,6 +325,7 @@ class Networks:
                 self._reroute()
                 self._names()
             except BaseException:
+                self._unplug(endpoint)
                 self._leave(endpoint)
                 raise
         self._write_hosts()
@@ -316,10 +339,7 @@ class Networks:
                 left = [fact for fact in self._ports if fact[3] in addresses]
                 self._release(left)
                 self._ports = [fact for fact in self._ports if fact not in left]
-            with link.open_route() as outer:
-                index = link.index_of(outer, endpoint.lease["interface"])
-                if index:
-                    outer.call(endpoint.wish.net.name, link.remove(index))
+            self._unplug(endpoint)
             self._leave(endpoint)
         self._reroute()
         self._names()
@@ -349,6 +369,12 @@ class Networks:
         with living.Lock():
             self._release(self._ports)
             self._ports = []
+        if self._guard:
+            # Whoever shares this namespace may live on: with no interface rather than with no guard.
+            self._guard.finish()
+            for endpoint in self._endpoints:
+                self._unplug(endpoint)
+            self._guard.close()
         for endpoint in tuple(self._endpoints):
             self._leave(endpoint)
         if self._open:
@@ -357,6 +383,15 @@ class Networks:
         if self._namespace >= 0:
             os.close(self._namespace)
             self._namespace = -1
+
+    def _unplug(self, endpoint: Endpoint) -> None:
+        """Remove an interface, and only then what guards it."""
+        with link.open_route() as outer:
+            index = link.index_of(outer, endpoint.lease["interface"])
+            if index:
+                outer.call(endpoint.wish.net.name, link.remove(index))
+        if self._guard:
+            self._guard.detach(endpoint.lease["interface"])
 
     def _leave(self, endpoint: Endpoint) -> None:
         self._endpoints.remove(endpoint)

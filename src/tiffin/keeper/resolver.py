@@ -8,6 +8,7 @@ with questions delays its own answers, and nothing else by much.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import struct
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tiffin.keeper.guard import Guard
     from tiffin.keeper.loop import Loop
     from tiffin.network.names import Question
     from tiffin.network.plan import Place
@@ -37,15 +39,26 @@ _PATIENCE = 4.0
 """Seconds that a server has; then the next one is asked, and after the last the answer is "failed"."""
 _IDLE = 10.0
 _PACKET = 65535
+_ADDRESSES = (names.A, names.AAAA, names.ANY)
 _KINDS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 
 
 class Resolver:
     """Answers one container."""
 
-    def __init__(self, loop: Loop, place: Place, namespace_fd: int, upstream: tuple[str, ...]) -> None:
-        """Open the sockets inside, and send port 53 of our address there to them."""
-        self._loop, self._place, self._upstream = loop, place, upstream
+    def __init__(
+        self,
+        loop: Loop,
+        place: Place,
+        namespace_fd: int,
+        upstream: tuple[str, ...],
+        guard: Guard | None = None,
+    ) -> None:
+        """Open the sockets inside, and send port 53 of our address there to them.
+
+        A `guard` decides which names servers are asked about, and is told what they answer.
+        """
+        self._loop, self._place, self._upstream, self._guard = loop, place, upstream, guard
         self.networks: dict[str, dict[str, str]] = {}
         """The networks whose names are known here, by id, each with the links on it."""
         self._book = names.Book()
@@ -53,6 +66,7 @@ class Resolver:
         self._waiting: dict[int, _Errand] = {}
         self._number = 0
         self._calls: set[_Call] = set()
+        self._longer: set[_Longer] = set()
         self._servers: dict[int, _socket.socket] = {}
         self._udp, self._tcp = namespace.inside(namespace_fd, _open)
         loop.watch(self._udp.fileno(), READ, self._asked)
@@ -67,6 +81,8 @@ class Resolver:
             errand.end()
         for call in tuple(self._calls):
             call.end()
+        for longer in tuple(self._longer):
+            longer.end()
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -102,9 +118,15 @@ class Resolver:
         self._refresh()
         found = self._book.find(question)
         if found is not None:
+            if self._guard and question.kind in _ADDRESSES:
+                self._guard.learn(question.name, [(ip, names.SECONDS) for ip in found])
             reply(names.answer(question, found), question)
+        elif self._guard and not self._guard.may_ask(question.name):
+            reply(names.failure(question, names.NAME_ERROR), question)
         elif self._upstream and len(self._waiting) < _WAITING:
-            _Errand(self, question, packet, reply).go()
+            # A guarded container's own bytes go nowhere: neither the case of letters nor extensions.
+            asked = names.plain(question) if self._guard else packet
+            _Errand(self, question, asked, reply).go()
         else:
             reply(names.failure(question, names.SERVER_FAILURE), question)
 
@@ -156,6 +178,24 @@ class Resolver:
             errand = self._waiting.get(names.number_of(packet))
             if errand and errand.is_from(sender, packet):
                 errand.bring(packet)
+
+    def whole(self, packet: bytes, server: str, bring: Callable[[bytes], None]) -> bool:
+        """Ask a server by TCP, whose answer was too long for UDP; tell whether that can be done now."""
+        if len(self._longer) >= _CONNECTIONS:
+            return False
+        try:
+            self._longer.add(_Longer(self._loop, packet, server, bring, self._longer.discard))
+        except OSError:
+            return False
+        return True
+
+    def learn(self, question: Question, packet: bytes) -> None:
+        """Tell the guard what a server has answered, before the container knows."""
+        if self._guard and question.kind in _ADDRESSES:
+            try:
+                self._guard.learn(question.name, names.addresses(packet, question))
+            except (Corrupt, struct.error, ValueError):
+                return  # what cannot be read leads nowhere
 
     def later(self, seconds: float, callback: Any) -> int:
         """Call back after a time."""
@@ -235,10 +275,85 @@ class _Errand:
         return bool(sender[0].partition("%")[0] == self._server and sender[1] == 53 and same)
 
     def bring(self, packet: bytes) -> None:
-        """Hand the answer on under its first number."""
+        """Hand the answer on, once it is whole, under its first number and with the question as it was."""
         self.end()
-        data = struct.pack(">H", self._question.number) + packet[2:]
-        self._reply(data, self._question)
+        if names.is_truncated(packet) and self._resolver.whole(
+            self._packet, self._server, self._finish(packet)
+        ):
+            return
+        self._finish(packet)(packet)
+
+    def _finish(self, cut: bytes) -> Callable[[bytes], None]:
+        """Return what hands an answer on, or the one that was `cut` where that is none."""
+
+        def finish(packet: bytes) -> None:
+            raw = self._question.raw
+            end = 12 + len(raw)
+            packet = packet if packet[12:end].lower() == raw.lower() else cut
+            self._resolver.learn(self._question, packet)
+            self._reply(
+                struct.pack(">H", self._question.number) + packet[2:12] + raw + packet[end:], self._question
+            )
+
+        return finish
+
+
+class _Longer:
+    """One question to a server by TCP: an answer that was cut is asked for again."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        packet: bytes,
+        server: str,
+        bring: Callable[[bytes], None],
+        gone: Callable[[_Longer], None],
+    ) -> None:
+        self._loop, self._bring, self._gone = loop, bring, gone
+        self._number = os.urandom(2)
+        data = self._number + packet[2:]
+        self._out = len(data).to_bytes(2, "big") + data
+        self._held = b""
+        self._ended = False
+        self._socket = _socket.socket(family_of(server), _socket.SOCK_STREAM | _KINDS)
+        code = self._socket.connect_ex((server, 53))
+        if code not in {0, errno.EINPROGRESS}:
+            self._socket.close()
+            raise OSError(code, os.strerror(code))
+        self._timer = loop.later(_PATIENCE, self._give_up)
+        loop.watch(self._socket.fileno(), WRITE, self._work)
+
+    def _work(self, events: int) -> None:
+        try:
+            if self._out:
+                self._out = self._out[self._socket.send(self._out) :]
+                self._loop.watch(self._socket.fileno(), WRITE if self._out else READ, self._work)
+            elif events & (READ | HANGUP):
+                data = self._socket.recv(_PACKET)
+                self._held += data
+                size = 2 + int.from_bytes(self._held[:2], "big")
+                if len(self._held) >= max(size, 14) and self._held[2:4] == self._number:
+                    self.end()
+                    self._bring(self._held[2:size])
+                elif not data or len(self._held) >= max(size, 14):
+                    self._give_up()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.end()
+        self._bring(b"")
+
+    def end(self) -> None:
+        """Hang up."""
+        if not self._ended:
+            self._ended = True
+            self._loop.cancel(self._timer)
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._gone(self)
 
 
 class _Call:

@@ -58,15 +58,21 @@ def alias(index: int, words: str) -> Message:
     return _NEWLINK, 0, _head(index) + text(_ALIAS, words)
 
 
-def pair(name: str, master: int, *, peer: str, namespace: int, hardware: bytes, mtu: int) -> Message:
-    """Make a veth pair: our end up in a bridge, the other in a namespace, still down (ENOTCONN if not)."""
+def pair(
+    name: str, master: int, *, peer: str, namespace: int, hardware: bytes, mtu: int, connected: bool = True
+) -> Message:
+    """Make a veth pair: our end in a bridge, the other in a namespace, still down (ENOTCONN if not).
+
+    Our end is up if it is to be `connected` at once.
+    """
+    flags = _UP if connected else 0
     size = number(_MTU, mtu) if mtu else b""
     other = _head() + text(_NAME, peer) + number(_NET_NS_FD, namespace) + attribute(_ADDRESS, hardware) + size
     info = nested(_LINKINFO, text(_KIND, "veth"), nested(_DATA, attribute(_VETH_PEER, other)))
     return (
         _NEWLINK,
         CREATE | EXCLUSIVE,
-        _head(0, _UP, _UP) + text(_NAME, name) + number(_MASTER, master) + size + info,
+        _head(0, flags, flags) + text(_NAME, name) + number(_MASTER, master) + size + info,
     )
 
 

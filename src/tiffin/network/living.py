@@ -18,7 +18,7 @@ from tiffin.store import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from typing import Any, Self
 
     from tiffin.network.netlink import Netlink
@@ -154,7 +154,7 @@ def _choose(place: Place, net: Net, facts: Facts, number: int, wanted: str) -> s
                 facts["last"][str(number)] = found
                 return found
         # Perhaps somebody who has one lives no more.
-        if attempt or not _bury(facts):
+        if attempt or not _bury(place, facts):
             break
         _write_rules(place, facts)
     if wanted:
@@ -306,7 +306,7 @@ def settle(place: Place, route: Netlink) -> None:
     changed = False
     empty = []
     for network_id, facts in list(every(place)):
-        if _bury(facts):
+        if _bury(place, facts):
             changed = True
             _write(place, network_id, facts)
         if not facts["leases"]:
@@ -388,16 +388,29 @@ def _processes() -> str:
     return os.readlink("/proc/self/ns/pid").partition("[")[2].rstrip("]")
 
 
-def _bury(facts: Facts) -> bool:
+def _bury(place: Place, facts: Facts) -> bool:
     """Forget the leases of keepers that are gone; tell whether there were any."""
     dead = [name for name, lease in facts["leases"].items() if not atomic.owner_lives(lease["owner"])]
-    for name in dead:
-        del facts["leases"][name]
+    _unguard(place, [facts["leases"].pop(name) for name in dead])
     return bool(dead)
+
+
+def _unguard(place: Place, leases: Iterable[Facts]) -> None:
+    """Take away what guards interfaces; an interface that is still there goes before its guard."""
+    for lease in leases:
+        if lease.get("guarded"):
+            from tiffin.network import egress
+
+            with link.open_route() as route:
+                index = link.index_of(route, lease["interface"])
+                if index:
+                    route.call(lease["interface"], link.remove(index))
+            rules.run(egress.removal(egress.table_of(place.table, lease["interface"])))
 
 
 def _take_down(place: Place, route: Netlink, network_id: str, facts: Facts) -> None:
     """Remove what is left of a network; its file goes last, so that a kill in between is made good."""
+    _unguard(place, facts["leases"].values())
     if facts["docker"]:
         _forget_docker(facts["bridge"])
     index = link.index_of(route, facts["bridge"])

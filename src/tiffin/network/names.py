@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from tiffin.errors import Corrupt
-from tiffin.network.subnet import pack
+from tiffin.network.subnet import pack, unpack
 from tiffin.spec.value import Value
 
 A, PTR, AAAA, ANY = 1, 12, 28, 255
@@ -25,6 +25,9 @@ SECONDS = 600
 """How long an answer may be remembered (docker's number); a container's own cache is the only one."""
 UDP_LIMIT = 512
 _LABEL, _NAME = 63, 255
+_POINTER, _ALIAS = 0xC0, 5
+_EXTENSION = b"\0\0\x29\x04\xd0" + bytes(6)
+"""Says that 1,232 bytes may come by UDP (EDNS)."""
 _REVERSE4, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
 
 
@@ -117,6 +120,65 @@ def _record(kind: int, value: str) -> bytes:
     return b"\xc0\x0c" + struct.pack(">HHIH", kind, _IN, SECONDS, len(data)) + data
 
 
+def plain(asked: Question) -> bytes:
+    """Return a question as we would ask it ourselves: nothing in it is the asker's but name and type."""
+    name = b"".join(bytes((len(p),)) + p.encode("latin-1") for p in asked.name.split(".") if p)
+    raw = name + b"\0" + struct.pack(">HH", asked.kind, _IN)
+    more = _EXTENSION if asked.limit > UDP_LIMIT else b""
+    return _HEADER.pack(asked.number, _QUERY_BITS, 1, 0, 0, bool(more)) + raw + more
+
+
+def is_truncated(packet: bytes) -> bool:
+    """Tell whether an answer says that it is not all."""
+    return len(packet) >= _HEADER.size and bool(int.from_bytes(packet[2:4], "big") & _TRUNCATED)
+
+
+def addresses(packet: bytes, asked: Question) -> list[tuple[str, int]]:
+    """Return the (address, seconds) in an answer that belong to the name that was asked for.
+
+    Records of other names do not count, unless an alias leads there. Raises Corrupt, struct.error.
+    """
+    count = _HEADER.unpack_from(packet)[3]
+    position = _skip(packet, _HEADER.size)[1] + 4
+    known, found = {asked.name}, []
+    for _ in range(count):
+        owner, position = _skip(packet, position)
+        kind, kind_class, seconds, length = struct.unpack_from(">HHIH", packet, position)
+        position += 10
+        data = packet[position : position + length]
+        if owner in known and kind_class == _IN:
+            if kind == _ALIAS:
+                known.add(_skip(packet, position)[0])
+            elif (kind, len(data)) in {(A, 4), (AAAA, 16)}:
+                found.append((unpack(data), seconds))
+        position += length
+    return found
+
+
+def _skip(packet: bytes, position: int) -> tuple[str, int]:
+    """Return the name at a place of an answer, where pointers lead backwards, and what follows it."""
+    labels: list[str] = []
+    end = 0
+    limit = position
+    for _ in range(_NAME):
+        if position >= len(packet):
+            break
+        length = packet[position]
+        if length >= _POINTER:
+            target = int.from_bytes(packet[position : position + 2], "big") & 0x3FFF
+            end = end or position + 2
+            if target >= limit:
+                break
+            position = limit = target
+            continue
+        position += 1
+        if not length:
+            return ".".join(labels).lower(), end or position
+        labels.append(packet[position : position + length].decode("latin-1"))
+        position += length
+    raise Corrupt("dns: a name that is none")
+
+
 def fit(packet: bytes, asked: Question) -> bytes:
     """Return an answer as UDP can carry it: too long a one is cut, which tells the client to ask by TCP."""
     if len(packet) <= asked.limit:
@@ -134,8 +196,6 @@ def reverse(name: str) -> str:
     if name.endswith(_REVERSE6):
         digits = name.removesuffix(_REVERSE6).split(".")
         if len(digits) == 32 and all(len(d) == 1 and d in "0123456789abcdef" for d in digits):
-            from tiffin.network.subnet import unpack
-
             return unpack(bytes.fromhex("".join(reversed(digits))))
     return ""
 

@@ -67,6 +67,15 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
+def sequence(data: bytes) -> Iterator[bytes]:
+    """Yield what attributes hold whose kinds say nothing: the elements of a list."""
+    position = 0
+    while position + 4 <= len(data):
+        length = max(4, _ATTRIBUTE.unpack_from(data, position)[0])
+        yield data[position + 4 : position + length]
+        position += (length + 3) & ~3
+
+
 class Netlink:
     """One socket to the kernel, in the network namespace in which it was made. A context manager."""
 
@@ -86,6 +95,22 @@ class Netlink:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def follow(self, group: int) -> int:
+        """Hear of what happens in a group, for nothing else any more; return what to watch and `drain`."""
+        self._socket.bind((0, 1 << group - 1))
+        self._socket.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        """Throw away what has been heard."""
+        while True:
+            try:
+                self._socket.recv(_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError:  # more than it can hold
+                continue
 
     def call(self, what: str, *messages: Message) -> None:
         """Send messages in one go and wait for every answer; raise the first OSError, naming `what`."""

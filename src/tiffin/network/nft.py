@@ -15,6 +15,7 @@ from tiffin.network.netlink import (
     attribute,
     attributes,
     nested,
+    sequence,
     text,
 )
 
@@ -29,8 +30,11 @@ _BEGIN, _END = 16, 17
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE = 0, 1, 2, 3, 4, 6
 _NEWELEMENT, _GETELEMENT, _DELELEMENT = 12, 13, 14
 _INET, _IPV4 = 1, 2
+NETDEV = 5
 _LIST, _VALUE = 1, 1
+_TIMEOUT, _EXPIRATION, _EXPRESSION = 4, 5, 7
 _LOCAL_OUT = 3
+_CHANGES = 7
 _INPUT, _FORWARD = 1, 2
 _REGISTER1, _REGISTER2 = 1, 2
 _L4PROTO = 16
@@ -61,9 +65,9 @@ def open_nft() -> Netlink:
     return Netlink(NETFILTER)
 
 
-def has_table(socket: Netlink, name: str) -> bool:
-    """Tell whether a table of the inet family is there."""
-    return socket.get(_SUBSYSTEM << 8 | _GETTABLE, _head(_INET) + text(1, name)) is not None
+def has_table(socket: Netlink, name: str, family: int = _INET) -> bool:
+    """Tell whether a table is there."""
+    return socket.get(_SUBSYSTEM << 8 | _GETTABLE, _head(family) + text(1, name)) is not None
 
 
 def has_chain(socket: Netlink, table: str, chain: str) -> bool:
@@ -105,6 +109,42 @@ def discard(socket: Netlink, table: str, maps: dict[str, list[tuple[bytes, bytes
                 _together(socket, f"nftables: {table}", _elements(_DELELEMENT, 0, table, name, [pair]))
             except OSError:
                 continue
+
+
+# --- sets whose elements have an end ---------------------------------------------------------------
+
+
+def renew(socket: Netlink, table: str, name: str, key: bytes, seconds: float) -> None:
+    """Let an element of a set of the netdev family be there for a time from now on; raises OSError."""
+    ends = attribute(_TIMEOUT, struct.pack(">Q", int(seconds * 1000)))
+    words = (text(1, table), text(2, name))
+    old = _message(
+        _DELELEMENT, NETDEV, 0, *words, nested(3, nested(_LIST, nested(1, attribute(_VALUE, key))))
+    )
+    new = _message(
+        _NEWELEMENT, NETDEV, CREATE, *words, nested(3, nested(_LIST, nested(1, attribute(_VALUE, key)), ends))
+    )
+    try:  # kernels before 6.12 leave the end of an element that is there as it is
+        _together(socket, f"nftables: {table}", old, new)
+    except FileNotFoundError:
+        _together(socket, f"nftables: {table}", new)
+
+
+def counted(socket: Netlink, table: str, name: str) -> Iterator[tuple[bytes, int, float]]:
+    """Yield (key, packets, seconds since the last) of a set of the netdev family that counts."""
+    request = _head(NETDEV) + text(1, table) + text(2, name)
+    for body in socket.dump(_SUBSYSTEM << 8 | _GETELEMENT, request):
+        for one in sequence(attributes(body[4:]).get(3, b"")):
+            element = attributes(one)
+            key = attributes(element[1])[_VALUE]
+            counter = attributes(attributes(element.get(_EXPRESSION, b"")).get(2, b""))
+            timeout, left = (int.from_bytes(element.get(k, b""), "big") for k in (_TIMEOUT, _EXPIRATION))
+            yield key, int.from_bytes(counter.get(2, b"\0\0\0\1"), "big"), max(0, timeout - left) / 1000
+
+
+def follow(socket: Netlink) -> int:
+    """Hear of all changes from now on, at the descriptor that is returned."""
+    return socket.follow(_CHANGES)
 
 
 # --- the redirect of names, inside a container's namespace ---------------------------------------

@@ -349,7 +349,8 @@ class HostConfig(Value):
 
     `pids_limit` and `memory_swap`: -1 is unlimited, 0 not set. `binds` are docker's `-v` strings as
     given; `mounts` are `--mount`. `tmpfs` maps a path to its option string. A mode that is "" and paths
-    that are None are docker's default. `on_unhealthy` (none, restart, kill) is tiffin's own.
+    that are None are docker's default. `on_unhealthy` (none, restart, kill) is tiffin's own, and so is
+    `egress`: what may be reached, where None is everything.
     """
 
     binds: tuple[str, ...] = ()
@@ -415,6 +416,7 @@ class HostConfig(Value):
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None
     on_unhealthy: str = ""
+    egress: tuple[str, ...] | None = None
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> HostConfig:
@@ -489,6 +491,7 @@ class HostConfig(Value):
             **({"Sysctls": dict(self.sysctls)} if self.sysctls else {}),
             **({"Annotations": dict(self.annotations)} if self.annotations else {}),
             **({"OnUnhealthy": self.on_unhealthy} if self.on_unhealthy else {}),
+            **({"Egress": list(self.egress)} if self.egress is not None else {}),
         }
 
 
@@ -524,6 +527,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "Runtime": ("runtime", _text),
     "ContainerIDFile": ("container_id_file", _text),
     "OnUnhealthy": ("on_unhealthy", _text),
+    "Egress": ("egress", strings),
     "PublishAllPorts": ("publish_all_ports", bool),
     "AutoRemove": ("auto_remove", bool),
     "Privileged": ("privileged", bool),

@@ -96,6 +96,10 @@ class Layout(Value):
         """What the last probes of a container's health check said."""
         return f"{self.container(container_id)}/health"
 
+    def egress(self, container_id: str) -> str:
+        """What a container with an egress list has tried to reach, as last asked for."""
+        return f"{self.container(container_id)}/egress"
+
     @property
     def volumes(self) -> str:
         """One folder per volume, its files in `_data`."""
