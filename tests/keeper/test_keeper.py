@@ -6,6 +6,7 @@ import _socket
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tiffin.settings import privilege
 from tiffin.spec.container import ContainerConfig
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable
 
     from tests.keeper.parts import Box
@@ -309,6 +311,27 @@ def test_a_live_folder_that_cannot_be_made(crun_box: Box) -> None:
     crun_box.live = "/proc/no/such/folder"
     _out, message, code = crun_box.run("true")
     assert (code, b"/proc/no" in message) == (125, True)
+
+
+def test_a_killed_runtime_has_no_child_that_goes_on(
+    make_box: Callable[[str], Box], tmp_path: pathlib.Path
+) -> None:
+    """What a runtime had begun when it was killed is ended with it, before all is said to be given back."""
+    gate, begun, program = tmp_path / "gate", tmp_path / "begun", tmp_path / "dying"
+    os.mkfifo(gate)
+    os.mkfifo(begun)
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" create "*) (exec 3<>{gate}; echo >{begun}; read x <&3) &\n'
+        f"read x <{begun}; kill -9 $$;; esac\n"
+        f'exec {shutil.which("crun")} "$@"\n'
+    )
+    program.chmod(0o755)
+    with make_box(str(program)).start("true") as connection:
+        expect(connection, frames.FAILED)
+        assert connection.recv() is None  # everything has been given back
+    with pytest.raises(OSError, match="No such device or address"):  # nobody has it open for reading
+        os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
 
 
 def test_a_log_that_cannot_be_opened(crun_box: Box) -> None:

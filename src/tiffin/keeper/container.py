@@ -411,6 +411,8 @@ class Container:
         """Undo the start, as far as it came; nothing in here may stop the rest."""
         request = self._request
         self._listener.close()
+        if not self._main.started:
+            kernel.attempt(self._reaper.end_all_named, request.container_id)
         self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
         # What a runtime had made that was killed, it does not know itself.
         kernel.attempt(atomic.delete_tree, f"{oci.root_of(request.runtime)}/{request.container_id}")

@@ -109,6 +109,17 @@ class Reaper:
             self._statuses[found] = status
         return self._statuses.pop(pid)
 
+    def end_all_named(self, word: str) -> None:
+        """Kill and collect our children that have a word on their command line, and theirs in turn.
+
+        A runtime works in a child of the process that we wait for; when somebody kills the one, the other
+        comes to us, and goes on.
+        """
+        while named := [pid for pid in _children() if word.encode() in _words(pid)]:
+            for pid in named:
+                os.kill(pid, _signal.SIGKILL)  # a child of ours: at worst a zombie
+                self.collect(pid)
+
     def forget_others(self, pids: set[int]) -> None:
         """Drop the statuses that nobody will ask for; right only while no process is being started."""
         for pid in self._statuses.keys() - pids:
@@ -117,6 +128,22 @@ class Reaper:
 
 def _nothing(_number: int, _frame: object) -> None:
     """Handle a signal: what is to be done stands in `Reaper.sweep`."""
+
+
+def _children() -> list[int]:
+    """Return our children, those that came to us included (to our first thread)."""
+    own = os.getpid()
+    with open(f"/proc/{own}/task/{own}/children", "rb") as stream:
+        return [int(pid) for pid in stream.read().split()]
+
+
+def _words(pid: int) -> list[bytes]:
+    """Return a process's command line; nothing of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return stream.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def exit_code(status: int) -> int:
