@@ -58,8 +58,8 @@ ALLOWED = {
         engine.bundle engine.containers engine.create engine.forget engine.merge engine.mounts engine.start
         engine.views
         keeper.backlog keeper.cgroup keeper.client keeper.confinement keeper.container keeper.early
-        keeper.execs keeper.facts keeper.frames keeper.kernel keeper.listener keeper.log keeper.loop
-        keeper.main keeper.peer keeper.process keeper.request
+        keeper.execs keeper.facts keeper.frames keeper.holdings keeper.kernel keeper.listener keeper.log
+        keeper.loop keeper.main keeper.peer keeper.process keeper.request
         runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
         runtime.seccomp runtime.security runtime.specgen runtime.user
         spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from tiffin.errors import Corrupt, TiffinError
 from tiffin.keeper import cgroup, frames, kernel
 from tiffin.keeper.execs import Execs
 from tiffin.keeper.facts import Facts
+from tiffin.keeper.holdings import Holdings
 from tiffin.keeper.listener import Listener
 from tiffin.keeper.log import JsonLog
 from tiffin.keeper.loop import READ, Loop
@@ -44,7 +44,7 @@ class Container:
     """Owns the mount, the process, the socket and the peers of one container."""
 
     def __init__(self, request: StartRequest, channel: _socket.socket) -> None:
-        """Make the folder of the living and mount the root file system."""
+        """Take the lock and make the folder of the living."""
         self._request = request
         self._loop = Loop()
         self._reaper = Reaper()
@@ -57,8 +57,6 @@ class Container:
         self._acknowledged = False
         self._clean = False
         self._recorded = True
-        self._mounted: list[str] = []
-        self._joined: list[str] = []
         self._dispatch: dict[str, Callable[[Peer, bytes], None]] = {
             frames.ATTACH: self._attach,
             frames.WAIT: self._wait,
@@ -71,13 +69,8 @@ class Container:
             frames.VERB: self._verb,
             frames.ACKNOWLEDGE: self._acknowledge,
         }
-        # Held until everything is given back: who starts the container again waits for it.
-        self._lock = atomic.Lock(request.lock) if request.lock else None
-        if self._lock:
-            self._lock.__enter__()
-        os.makedirs(request.live, 0o700, exist_ok=True)
-        self._folder = os.open(request.live, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._listener = Listener(self._loop, request.live, self._folder, self._peer)
+        self._holdings = Holdings(request)
+        self._listener = Listener(self._loop, request.live, self._holdings.folder, self._peer)
         self._facts = Facts(request.live, request.state_path)
         self._policy: Policy | None = None
         self._care: Care | None = None
@@ -108,18 +101,9 @@ class Container:
         """
         request = self._request
         try:
-            if request.joined:
-                from tiffin.keeper import joining  # few containers share something
-
-                self._joined = joining.join(request.live, request.joined, held)
+            self._holdings.join(held)
             self._connect()
-            if request.target:
-                kernel.mount_overlay(request.base, request.target, request.overlay)
-                self._mounted.append(request.target)
-            if request.premounts:
-                from tiffin.keeper import premount  # few containers have an image or a part of a volume
-
-                self._mounted += premount.mount_all(request.premounts)
+            self._holdings.mount()
             self._run_main()
             if request.log_path:
                 self._main.log = JsonLog(
@@ -199,7 +183,7 @@ class Container:
             self._loop,
             self._reaper,
             folder=self._request.live,
-            folder_fd=self._folder,
+            folder_fd=self._holdings.folder,
             name=name,
             program=program,
             tty=tty,
@@ -409,31 +393,16 @@ class Container:
 
     def _clear(self) -> None:
         """Undo the start, as far as it came; nothing in here may stop the rest."""
-        request = self._request
         self._listener.close()
-        if not self._main.started:
-            kernel.attempt(self._reaper.end_all_named, request.container_id)
-        self._reaper.collect(launch(oci.delete(request.runtime, request.container_id), []))
-        # What a runtime had made that was killed, it does not know itself.
-        kernel.attempt(atomic.delete_tree, f"{oci.root_of(request.runtime)}/{request.container_id}")
-        if request.cgroup:
-            kernel.attempt(cgroup.remove, request.cgroup)
+        self._holdings.forget_runtime(self._reaper, begun=self._main.started)
         self._main.drain()
         if self._main.log:
             self._main.log.close()
             self._main.log = None
-        while self._mounted:
-            kernel.attempt(kernel.unmount, self._mounted.pop())
-        for path in self._joined:
-            kernel.attempt(kernel.unmount, path)
+        self._holdings.unmount()
         if self._networks:
             kernel.attempt(self._networks.close)
-        if self._recorded:
-            kernel.attempt(atomic.remove_tree, request.live)
-        if self._lock:
-            self._lock.remove()
-            self._lock.__exit__(None, None, None)
-            self._lock = None
+        self._holdings.release(facts=self._recorded)
 
     def _impatient(self) -> None:
         """Nobody has acknowledged in time: clean up without them."""
