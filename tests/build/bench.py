@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from tiffin.build.entry import build
 from tiffin.build.events import StepDone, StepOutput
 from tiffin.build.roles import BaseImage, Built, Layer, Options, RunResult
+from tiffin.engine.cloning import clone
+from tiffin.engine.fetching import fetch
 from tiffin.errors import NotFound, StartFailed
 from tiffin.layer import diff
 from tiffin.settings import ROOT, Settings
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from tiffin.build.events import BuildEvent
+    from tiffin.build.repositories import Checkout
     from tiffin.build.roles import Output, RunRequest
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n"
@@ -122,9 +125,12 @@ class Bench:
         return self.images[reference]
 
     def fetch(self, url: str, place: str) -> int:
-        """See ImageResolver: there is no network here."""
-        message = f"{url} is not fetched to {place}"
-        raise NotFound(message)
+        """See ImageResolver."""
+        return fetch(self.store.settings, url, place)
+
+    def clone(self, wanted: Checkout, folder: str) -> str:
+        """See ImageResolver: whatever the machine's git can reach."""
+        return clone(self.store.settings, wanted, folder)
 
     # Runs
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tiffin.build.roles import Options
-from tiffin.errors import DockerfileError, TiffinError, Unsupported
+from tiffin.errors import DockerfileError, TiffinError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -303,12 +303,6 @@ def test_add_through_a_symlink_of_the_archive(files: Bench) -> None:
     with contextlib.suppress(TiffinError):  # refused or confined: both are right
         files.build("FROM base\nADD evil.tar /d/\n")
     assert os.listdir(outside) == []
-
-
-def test_remote_sources_are_refused(files: Bench) -> None:
-    """A repository that appears only after expansion is refused by name, too."""
-    with pytest.raises(Unsupported, match="Dockerfile:3: ADD of a Git repository is not supported"):
-        files.build("FROM base\nARG U=http://localhost/x.git\nADD $U /x\n")
 
 
 def test_times_are_kept(files: Bench) -> None:

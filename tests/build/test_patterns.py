@@ -182,7 +182,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     import os
 
     from tiffin.build.cache import Listing
-    from tiffin.build.context import Digests
+    from tiffin.build.digests import Digests
 
     with open(os.fsencode(str(tmp_path)) + b"/\xff\xfe", "wb") as stream:
         stream.write(b"x")

@@ -15,8 +15,9 @@ from functools import partial
 
 from tiffin.build.cache import Cache, Listing, Result
 from tiffin.build.checking import Checker
-from tiffin.build.context import Digests, LayerTree
+from tiffin.build.context import LayerTree
 from tiffin.build.copier import Copier
+from tiffin.build.digests import Digests
 from tiffin.build.events import (
     BuildEvent,
     Exported,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from tiffin.build.context import Context, Tree
     from tiffin.build.mounting import Mounting
     from tiffin.build.parser import Statement
+    from tiffin.build.repositories import Checkout
     from tiffin.build.roles import Exporter, ImageResolver, RunRequest, StepRunner
     from tiffin.spec.container import ContainerConfig
     from tiffin.spec.platform import Platform
@@ -393,6 +395,10 @@ class Builder:
     def fetch(self, url: str, place: str) -> int:
         """Fetch a URL into a new file; see ImageResolver."""
         return self._images.fetch(url, place)
+
+    def clone(self, wanted: Checkout, folder: str) -> str:
+        """Check a repository out; see ImageResolver."""
+        return self._images.clone(wanted, folder)
 
     @property
     def stopped(self) -> bool:

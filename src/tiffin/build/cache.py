@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol
 
-    from tiffin.build.context import Digests, Entry
+    from tiffin.build.context import Entry
+    from tiffin.build.digests import Digests
 else:
     Protocol = object
 

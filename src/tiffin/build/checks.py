@@ -28,8 +28,8 @@ from tiffin.build.instructions import (
     User,
     Volume,
     Workdir,
-    remote_kind,
 )
+from tiffin.build.repositories import is_remote
 from tiffin.build.words import Lexer, WordError
 from tiffin.errors import InvalidArgument, TiffinError
 from tiffin.spec import jsontext
@@ -416,7 +416,7 @@ class Follower:
         keyword = instruction.statement.keyword.capitalize()
         for source in instruction.sources:
             path = posixpath.normpath(_word(lexer, source)).lstrip("/")
-            if remote_kind(path) or path == "." or not self._ignored.matches(path)[0]:
+            if is_remote(path) or path == "." or not self._ignored.matches(path)[0]:
                 continue
             shown = jsontext.dumps(path)
             detail = f"Attempting to {keyword} file {shown} that is excluded by .dockerignore"

@@ -2,8 +2,7 @@
 
 Both are *trees* that answer the same four questions, so that COPY has one way to go. A context is
 hostile: symlinks are followed inside it only (its top is their root), nothing but regular files,
-folders and symlinks is taken from it. Contents are digested once: digests are remembered by device,
-inode, size, mtime and ctime, so that an unchanged file costs one stat.
+folders and symlinks is taken from it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import io
 import os
 import posix
 import stat
-import struct
-import time
 
 from tiffin.build.patterns import Patterns, component, has_wildcards, unescaped
+from tiffin.build.repositories import Checkout, is_remote, repository
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
 
 TYPE_CHECKING = False
@@ -23,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import BinaryIO, Protocol
 
+    from tiffin.build.roles import Options
     from tiffin.store.overlay import Node, Stack
 else:
     Protocol = object
 
 _LINKS = 40
 _HEAD = 1 << 21
-_CHUNK = 1 << 20
 _DOCKERFILE = 16 << 20
 _IGNORE = 1 << 20
 
@@ -319,89 +317,6 @@ def _components(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in {"", "."}]
 
 
-# Digests
-
-
-class Memo(Protocol):
-    """Where small things are remembered between builds (the store's build cache plays it)."""
-
-    def recall(self, key: str) -> bytes | None:
-        """Return what was remembered."""
-
-    def remember(self, key: str, value: bytes) -> None:
-        """Remember it."""
-
-
-_ROW = struct.Struct("<QQqq32s")
-_MEMO_FORMAT = b"1"
-_FRESH_NS = 100_000_000
-
-
-class Digests:
-    """sha256 of regular files, remembered by (device, inode, size, mtime, ctime) in one memo per `name`."""
-
-    def __init__(self, memo: Memo | None, name: str) -> None:
-        """Remember under that name (without a memo nothing); nothing is read before the first question."""
-        self._memo = memo
-        self._name = name
-        self._known: dict[int, dict[int, tuple[int, int, int, bytes]]] = {}
-        self._changed: set[int] = set()
-        self.hashed = 0  # how many files had to be read
-
-    def of(self, entry: Entry) -> bytes:
-        """Return the digest of a regular file's bytes."""
-        info = entry.info
-        known = self._known.get(info.st_dev)
-        if known is None:
-            known = self._table(info.st_dev)
-        row = known.get(info.st_ino)
-        if row and row[0] == info.st_size and row[1] == info.st_mtime_ns and row[2] == info.st_ctime_ns:
-            return row[3]
-        digest = _hash(entry.place)
-        self.hashed += 1
-        # A file that changed just now may change again within the clock's tick: not worth remembering.
-        newest = max(info.st_mtime_ns, info.st_ctime_ns)
-        if newest < time.time_ns() - _FRESH_NS:
-            known[info.st_ino] = (info.st_size, info.st_mtime_ns, info.st_ctime_ns, digest)
-            self._changed.add(info.st_dev)
-        return digest
-
-    def _table(self, device: int) -> dict[int, tuple[int, int, int, bytes]]:
-        raw = (self._memo.recall(self._key(device)) if self._memo else None) or b""
-        table = {}
-        if raw[:1] == _MEMO_FORMAT and (len(raw) - 1) % _ROW.size == 0:
-            rows = _ROW.iter_unpack(memoryview(raw)[1:])
-            table = {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
-        self._known[device] = table
-        return table
-
-    def _key(self, device: int) -> str:
-        return f"digests {device} {self._name}"
-
-    def save(self) -> None:
-        """Remember what was learnt."""
-        if self._memo is None:
-            return
-        # Another stage's thread may be learning: work on copies, which are made in one step.
-        for device in tuple(self._changed):
-            rows = [_ROW.pack(inode, *row) for inode, row in tuple(self._known[device].items())]
-            self._memo.remember(self._key(device), _MEMO_FORMAT + b"".join(rows))
-        self._changed.clear()
-
-
-def _hash(path: str) -> bytes:
-    import hashlib
-
-    descriptor = posix.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        digest = hashlib.sha256()
-        while data := posix.read(descriptor, _CHUNK):
-            digest.update(data)
-    finally:
-        posix.close(descriptor)
-    return digest.digest()
-
-
 # Contexts
 
 
@@ -420,18 +335,30 @@ class Context:
         self.name = name
 
 
+class Fetcher(Protocol):
+    """Brings contexts that lie elsewhere (who resolves images plays it)."""
+
+    def fetch(self, url: str, place: str) -> int:
+        """Write what a URL gives to a new file."""
+
+    def clone(self, wanted: Checkout, folder: str) -> str:
+        """Check a repository out into an empty folder."""
+
+
 def open_context(
     source: str | BinaryIO | None,
     *,
     workspace: Callable[[], str],
+    fetcher: Fetcher,
+    options: Options,
     dockerfile: bytes | str = b"",
     file: str = "",
 ) -> Context:
-    """Open a folder, a tar (path or stream, compressed or not), a bare Dockerfile (stream), or nothing.
+    """Open a folder, a tar or a bare Dockerfile (path, URL or stream), a repository (URL), or nothing.
 
     `dockerfile` is a text that stands in for the file; `file` its path: as docker has it, relative to
     the working directory, or else to the context. `workspace` makes the empty folder that a tar is
-    unpacked into. Raises NotFound, InvalidArgument, Corrupt, Unsupported (URLs).
+    unpacked into. Raises NotFound, InvalidArgument, Corrupt, Unavailable.
     """
     text = dockerfile.encode() if isinstance(dockerfile, str) else dockerfile
     if source is None:
@@ -441,6 +368,10 @@ def open_context(
         text = text or bare
         if bare and not file:
             file = "Dockerfile"
+    elif is_remote(source):
+        root, bare = _from_afar(source, workspace, fetcher, options)
+        text = text or bare
+        file = "" if bare else file
     else:
         root = _from_path(source, workspace)
     name = os.path.realpath(source) if isinstance(source, str) else "-"
@@ -448,19 +379,38 @@ def open_context(
     tree = FolderTree(root)
     place = ""
     if not text:
-        text, place = _dockerfile(tree, file)
+        text, place = _dockerfile(tree, file, own=not (isinstance(source, str) and is_remote(source)))
     tree.ignore = _ignore(tree, place)
     lasting = isinstance(source, str) and os.path.isdir(source)
     return Context(tree, text=text, file=shown, name=f"{name} {shown}", lasting=lasting)
 
 
-def _from_path(source: str, workspace: Callable[[], str]) -> str:
-    from tiffin.build.instructions import remote_kind
+def _from_afar(
+    source: str, workspace: Callable[[], str], fetcher: Fetcher, options: Options
+) -> tuple[str, bytes]:
+    """Fetch a context; return (root, text of a bare Dockerfile)."""
+    wanted = repository(source)
+    root = workspace()
+    if wanted is None:
+        place = f"{root}/context"
+        fetcher.fetch(source, place)
+        with open(place, "rb", buffering=0) as stream:
+            return _from_stream(stream, workspace)
+    checkout = Checkout(
+        repository=wanted,
+        keep_git_dir=options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in {"1", "true"},
+        ssh=options.ssh.get("default", ""),
+        secrets=options.secrets,
+    )
+    fetcher.clone(checkout, root)
+    real, info = FolderTree(root).find(wanted.subdir)
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        message = f'unable to prepare context: "{wanted.subdir}" is no folder of {wanted.url}'
+        raise NotFound(message)
+    return f"{root}/{real}", b""
 
-    kind = remote_kind(source)
-    if kind:
-        message = f"a build context from {kind} is not supported: {source}"
-        raise Unsupported(message, hint="fetch it first, and build from the folder")
+
+def _from_path(source: str, workspace: Callable[[], str]) -> str:
     if os.path.isdir(source):
         return os.path.abspath(source)
     try:
@@ -535,12 +485,13 @@ def _tar_header(block: bytes) -> bool:
     return stated == sum(block) - sum(block[148:156]) + 8 * 32
 
 
-def _dockerfile(tree: FolderTree, file: str) -> tuple[bytes, str]:
+def _dockerfile(tree: FolderTree, file: str, *, own: bool) -> tuple[bytes, str]:
     """Return the Dockerfile's text and its path: absolute on the host, or relative in the context.
 
-    A path of the host is the user's own word; one inside the context does not lead out of it.
+    A path of the host is the user's own word; one inside the context does not lead out of it. A context
+    that comes from elsewhere is not the user's `own`: its Dockerfile is in it.
     """
-    if file and (os.path.isabs(file) or os.path.exists(file)):
+    if own and file and (os.path.isabs(file) or os.path.exists(file)):
         try:
             with open(file, "rb") as stream:
                 return stream.read(_DOCKERFILE), os.path.abspath(file)

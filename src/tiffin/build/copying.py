@@ -11,9 +11,9 @@ from functools import partial
 from tiffin.build import history, ownership
 from tiffin.build.cache import Listing
 from tiffin.build.context import FolderTree, is_archive, match
-from tiffin.build.instructions import remote_kind
 from tiffin.build.parser import chomped
 from tiffin.build.patterns import Patterns, has_wildcards
+from tiffin.build.repositories import is_remote
 from tiffin.build.words import Lexer, WordError
 from tiffin.errors import InvalidArgument, Unsupported
 
@@ -75,11 +75,7 @@ class _Job:
                 "the destination must be a directory and end with a /"
             )
             raise self.instruction.statement.error(message, caret=self.instruction.destination, prefix=False)
-        remote = [path for path in self.paths if keyword == "ADD" and remote_kind(path)]
-        for path in remote:
-            if remote_kind(path) == "a Git repository":
-                message = f"ADD of a Git repository is not supported: {path}"
-                raise Unsupported(message, hint="fetch it before the build into the context")
+        remote = [path for path in self.paths if keyword == "ADD" and is_remote(path)]
         self.checksum = ""
         if self.instruction.checksum:
             from tiffin.build.remote import check_sum
@@ -102,7 +98,7 @@ class _Job:
         """Look the sources up, or fetch them; raise DockerfileError, in docker's words, for a missing one."""
         found = []
         for path in self.paths:
-            if self.instruction.statement.keyword == "ADD" and remote_kind(path):
+            if self.instruction.statement.keyword == "ADD" and is_remote(path):
                 found.append(self._remote(path, held))
                 continue
             matched = match(tree, path)
@@ -118,8 +114,13 @@ class _Job:
         return found
 
     def _remote(self, url: str, held: ExitStack) -> _Source:
-        from tiffin.build.remote import fetched
+        from tiffin.build.remote import cloned, fetched
+        from tiffin.build.repositories import repository
 
+        wanted = repository(url)
+        if wanted is not None:
+            entries = cloned(self.stage, self.instruction, wanted, self.checksum, held, self.excluded)
+            return _Source("", "", entries, unpack=False)
         name, entries = fetched(self.stage, self.instruction, url, self.checksum, held)
         return _Source(name, "", entries, unpack=self.instruction.unpack_remote)
 

@@ -38,7 +38,8 @@ def build(
     progress: Callable[[BuildEvent], None] | None = None,
 ) -> Built:
     """Open a context, build from it, and remove what was unpacked for it; see `open_context`, `Builder`."""
-    with _opened(store, source, dockerfile, file) as context:
+    options = options or Options()
+    with _opened(store, source, dockerfile, file, images, options) as context:
         builder = Builder(
             store,
             context,
@@ -62,7 +63,8 @@ def check(
     options: Options | None = None,
 ) -> Checked:
     """Carry the checks out instead of a build; what cannot be planned has its error beside them."""
-    with _opened(store, source, dockerfile, file) as context:
+    options = options or Options()
+    with _opened(store, source, dockerfile, file, images, options) as context:
         parsed = parse(context.text, context.file)
         error: DockerfileError | None = None
         findings: tuple[Finding, ...] = ()
@@ -72,7 +74,7 @@ def check(
             error = refused
             with suppress(TiffinError):
                 instructions = [read(statement) for statement in parsed.statements]
-                checker = Checker(parsed, instructions, options or Options(), context.tree.ignore)
+                checker = Checker(parsed, instructions, options, context.tree.ignore)
                 findings = tuple(checker.text())
         else:
             findings = builder.check()
@@ -80,8 +82,13 @@ def check(
 
 
 @contextmanager
-def _opened(
-    store: Store, source: str | BinaryIO | None, dockerfile: bytes | str, file: str
+def _opened(  # noqa: PLR0917 - what a build is given
+    store: Store,
+    source: str | BinaryIO | None,
+    dockerfile: bytes | str,
+    file: str,
+    images: ImageResolver,
+    options: Options,
 ) -> Iterator[Context]:
     drafts: list[Draft] = []
 
@@ -90,7 +97,14 @@ def _opened(
         return drafts[-1].path
 
     try:
-        yield open_context(source, workspace=workspace, dockerfile=dockerfile, file=file)
+        yield open_context(
+            source,
+            workspace=workspace,
+            fetcher=images,
+            options=options,
+            dockerfile=dockerfile,
+            file=file,
+        )
     finally:
         for draft in drafts:
             draft.discard()

@@ -13,7 +13,7 @@ from tiffin.build.flags import Flags, closest
 from tiffin.build.parser import Heredoc, Statement, chomped, heredoc_word, raw_words, split_flags
 from tiffin.build.runmounts import RunMount, read_mount
 from tiffin.build.words import WordError
-from tiffin.errors import Corrupt, Unsupported
+from tiffin.errors import Corrupt
 from tiffin.spec import jsontext
 from tiffin.spec.container import Healthcheck
 from tiffin.spec.value import Value
@@ -100,6 +100,7 @@ class Copy(Instruction):
     unpack: bool = False
     unpack_remote: bool = False
     checksum: str = ""
+    keep_git_dir: bool = False
 
 
 class Workdir(Instruction):
@@ -372,8 +373,6 @@ def _copy(statement: Statement) -> Copy:
             inline.append(by_name[heredoc[0]])
         else:
             paths.append(source)
-    if add:
-        _refuse_git(statement, paths)
     origin = flags.text("from")
     if "$" in origin:
         message = "variable expansion is not supported for --from"
@@ -393,24 +392,8 @@ def _copy(statement: Statement) -> Copy:
         unpack=add and flags.text("unpack") != "false",
         unpack_remote=flags.true("unpack"),
         checksum=flags.text("checksum"),
+        keep_git_dir=flags.true("keep-git-dir"),
     )
-
-
-def _refuse_git(statement: Statement, sources: list[str]) -> None:
-    for source in sources:
-        kind = remote_kind(source)
-        if kind == "a Git repository":
-            message = f"{statement.file}:{statement.line}: ADD of {kind} is not supported: {source}"
-            raise Unsupported(message, hint="fetch it in a RUN, or before the build into the context")
-
-
-def remote_kind(source: str) -> str:
-    """Return "a Git repository" or "a URL" for such a source, "" for a path."""
-    if source.startswith(("git@", "git://", "ssh://")):
-        return "a Git repository"
-    if source.lower().startswith(("http://", "https://")):
-        return "a Git repository" if source.partition("#")[0].endswith(".git") else "a URL"
-    return ""
 
 
 def _workdir(statement: Statement) -> Workdir:

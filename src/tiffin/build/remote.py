@@ -6,9 +6,11 @@ import hashlib
 import posix
 import posixpath
 import re
+import stat
 from urllib.parse import unquote, urlsplit
 
 from tiffin.build.context import FolderTree
+from tiffin.build.repositories import Checkout, repository
 from tiffin.errors import Corrupt
 
 TYPE_CHECKING = False
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from tiffin.build.context import Entry
     from tiffin.build.instructions import Copy
+    from tiffin.build.patterns import Patterns
+    from tiffin.build.repositories import Repository
     from tiffin.build.stage import Stage
 
 _SUM = re.compile(r"sha256:[0-9a-f]{64}")
@@ -26,7 +30,10 @@ _CHUNK = 1 << 20
 def check_sum(instruction: Copy, checksum: str, paths: list[str], remote: list[str]) -> None:
     """Raise DockerfileError for a --checksum that cannot be meant."""
     problem = ""
-    if not _SUM.fullmatch(checksum):
+    if len(remote) == 1 and len(paths) == 1 and repository(remote[0]):
+        if not re.fullmatch("[0-9a-f]{1,64}", checksum):
+            problem = f"invalid checksum {checksum}: of a repository it is the commit, or how it begins"
+    elif not _SUM.fullmatch(checksum):
         problem = f"invalid checksum {checksum}: it is sha256: and 64 hex digits"
     elif len(paths) != 1:
         problem = "checksum can't be specified for multiple sources"
@@ -34,6 +41,33 @@ def check_sum(instruction: Copy, checksum: str, paths: list[str], remote: list[s
         problem = "checksum can't be specified for non-HTTP(S) sources"
     if problem:
         raise instruction.statement.error(problem, caret="--checksum", prefix=False)
+
+
+def cloned(  # noqa: PLR0917 - what to fetch, for whom, and for how long
+    stage: Stage,
+    instruction: Copy,
+    wanted: Repository,
+    checksum: str,
+    held: ExitStack,
+    excluded: Patterns | None,
+) -> list[Entry]:
+    """Check a repository out for as long as `held` is open; return the files of the folder that is wanted."""
+    session = stage.session
+    draft = held.enter_context(session.draft())
+    checkout = Checkout(
+        repository=wanted,
+        keep_git_dir=instruction.keep_git_dir,
+        checksum=checksum,
+        ssh=session.options.ssh.get("default", ""),
+        secrets=session.options.secrets,
+    )
+    session.clone(checkout, draft.path)
+    tree = FolderTree(draft.path)
+    real, info = tree.find(wanted.subdir)
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        message = f'subdir "{wanted.subdir}" is no folder of {wanted.url}'
+        raise instruction.statement.error(message, caret=wanted.subdir, prefix=False)
+    return tree.scan(real, excluded)
 
 
 def fetched(

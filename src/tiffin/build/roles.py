@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tiffin.build.events import Step
     from tiffin.build.explain import Explanation
+    from tiffin.build.repositories import Checkout
     from tiffin.spec.descriptor import Descriptor
     from tiffin.spec.image import ImageConfig
     from tiffin.spec.platform import Platform
@@ -55,6 +56,12 @@ class ImageResolver(Protocol):
 
     def fetch(self, url: str, place: str) -> int:
         """Write what a URL gives to a new file; return its time of change (ns), 0 if that is not known."""
+
+    def clone(self, wanted: Checkout, folder: str) -> str:
+        """Check a repository out into an empty folder, without anything of Git's but what is wanted.
+
+        Return the commit; raise NotFound, Unavailable, Corrupt (another commit than the checksum's).
+        """
 
 
 class StepMount(Value):

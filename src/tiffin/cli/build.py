@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from tiffin.build.repositories import is_remote
 from tiffin.cli import build_check, build_explain, buildsecrets, keyvalues
 from tiffin.cli.command import DONE, Command
-from tiffin.errors import BuildFailed, InvalidArgument, Unsupported
+from tiffin.errors import BuildFailed, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,8 +115,12 @@ def _arguments(parsed: Parsed, session: Session) -> dict[str, str]:
 def _source(parsed: Parsed) -> dict[str, Any]:
     """Return what is built: a folder, a tar on stdin, or a Dockerfile on stdin."""
     place, file = parsed.arguments[0], parsed.text("file")
-    if place.startswith(("http://", "https://", "git://", "git@")) or place.endswith(".git"):
-        raise Unsupported("a URL as build context is not supported", hint="fetch it, and build the folder")
+    if place.startswith("github.com/") and not os.path.exists(place):
+        place = f"https://{place}" if ".git" in place else f"https://{place.replace('#', '.git#', 1)}"
+        place += "" if ".git" in place else ".git"
+    if is_remote(place):
+        text = _text(sys.stdin.buffer.read()) if file == "-" else ""
+        return {"context": place, "file": "" if text else file, "dockerfile": text}
     if place == "-":
         if file == "-":
             raise InvalidArgument("invalid argument: can't use stdin for both build context and dockerfile")

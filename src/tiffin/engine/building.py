@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tiffin.build.checking import Checked
     from tiffin.build.events import BuildEvent
+    from tiffin.build.repositories import Checkout
     from tiffin.build.roles import Built, Options, Output, RunRequest
     from tiffin.engine.engine import Engine
     from tiffin.keeper.client import Connection
@@ -137,6 +138,12 @@ class _Images:
         from tiffin.engine.fetching import fetch
 
         return fetch(self._engine.settings, url, place)
+
+    def clone(self, wanted: Checkout, folder: str) -> str:
+        """Check a repository out, with the machine's git."""
+        from tiffin.engine.cloning import clone
+
+        return clone(self._engine.settings, wanted, folder)
 
 
 class _Runner:
