@@ -67,14 +67,17 @@ def served(tmp_path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("https://a.b/c.git", Repository(url="https://a.b/c.git")),
-        ("https://a.b/c.git#v1:docs", Repository(url="https://a.b/c.git", ref="v1", subdir="docs")),
-        ("http://a.b/c.git#:docs", Repository(url="http://a.b/c.git", subdir="docs")),
-        ("git://a.b/c", Repository(url="git://a.b/c")),
-        ("ssh://git@a.b:22/c#x", Repository(url="ssh://git@a.b:22/c", ref="x")),
-        ("git@a.b:c/d.git", Repository(url="git@a.b:c/d.git")),
-        ("https://a.b/c.git/d", None),
-        ("https://a.b/c", None),
+        ("https://example.com/c.git", Repository(url="https://example.com/c.git")),
+        (
+            "https://example.com/c.git#v1:docs",
+            Repository(url="https://example.com/c.git", ref="v1", subdir="docs"),
+        ),
+        ("http://example.com/c.git#:docs", Repository(url="http://example.com/c.git", subdir="docs")),
+        ("git://example.com/c", Repository(url="git://example.com/c")),
+        ("ssh://git@example.com:22/c#x", Repository(url="ssh://git@example.com:22/c", ref="x")),
+        ("git@example.com:c/d.git", Repository(url="git@example.com:c/d.git")),
+        ("https://example.com/c.git/d", None),
+        ("https://example.com/c", None),
         ("-oProxyCommand=x@a:b", None),
         ("file:///a.git", None),
         ("a.git", None),
@@ -84,7 +87,7 @@ def served(tmp_path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 def test_addresses(text: str, expected: Repository | None) -> None:
     """Only an address with a known protocol, or one for SSH, is one of a repository."""
     assert repository(text) == expected
-    assert is_url(text) is (text in {"https://a.b/c.git/d", "https://a.b/c"})
+    assert is_url(text) is (text in {"https://example.com/c.git/d", "https://example.com/c"})
 
 
 def test_add(bench: Bench, served: tuple[str, pathlib.Path]) -> None:
