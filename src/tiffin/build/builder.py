@@ -13,7 +13,7 @@ import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 
-from tiffin.build.cache import Cache, Listing, Result
+from tiffin.build.cache import Cache
 from tiffin.build.checking import Checker
 from tiffin.build.context import LayerTree
 from tiffin.build.copier import Copier
@@ -24,25 +24,22 @@ from tiffin.build.events import (
     PlanMade,
     Step,
     StepDone,
-    StepOutput,
     StepStarted,
     Warned,
-    Why,
 )
 from tiffin.build.explain import Explanation, with_costs
-from tiffin.build.failure import failed
 from tiffin.build.instructions import Instruction, origins, read
 from tiffin.build.parser import parse, parse_trigger
 from tiffin.build.plan import SCRATCH, StagePlan, plan, unused_arguments
-from tiffin.build.roles import BaseImage, Built, Layer, Options
+from tiffin.build.roles import BaseImage, Built, Options
 from tiffin.build.stage import Outcome, Stage
+from tiffin.build.steps import Steps
 from tiffin.errors import (
     DockerfileError,
     Forbidden,
     Interrupted,
     InvalidArgument,
     NotFound,
-    StartFailed,
     Unauthorized,
     Unavailable,
     Unsupported,
@@ -56,14 +53,12 @@ from tiffin.store import atomic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from tiffin.build.checks import Finding
     from tiffin.build.context import Context, Tree
-    from tiffin.build.mounting import Mounting
     from tiffin.build.parser import Statement
     from tiffin.build.repositories import Checkout
-    from tiffin.build.roles import Exporter, ImageResolver, RunRequest, StepRunner
+    from tiffin.build.roles import Exporter, ImageResolver, StepRunner
     from tiffin.spec.container import ContainerConfig
     from tiffin.spec.platform import Platform
     from tiffin.store.cachemounts import CacheMounts
@@ -73,12 +68,6 @@ if TYPE_CHECKING:
 
 _STAGES_AT_ONCE = 8
 """How many stages are built side by side; each that runs a command waits more than it works."""
-_FOREIGN = (
-    "its program is of another architecture than this machine, or no program: qemu-user-static, or another"
-    " interpreter that the kernel knows by binfmt_misc, runs the former"
-)
-_TAIL = 1 << 16
-"""How much of a failed RUN's output its error keeps (bytes)."""
 
 
 class Builder:
@@ -119,6 +108,15 @@ class Builder:
         self._cache = Cache(store.buildcache, context.name, enabled=not self.options.no_cache)
         self._now_ns = _moment(self.options.build_args)
         self._epoch = "SOURCE_DATE_EPOCH" in self.options.build_args
+        self.steps = Steps(
+            store,
+            self._cache,
+            runner,
+            anew=self.options.no_cache_filter,
+            epoch_ns=self._now_ns if self._epoch else None,
+            tell=self.tell,
+            stopped=lambda: self._stopped,
+        )
         self._stages: dict[int, Future[Stage]] = {}
         self._pulling = threading.Lock()
         self._bases: dict[tuple[str, str], BaseImage] = {}
@@ -130,11 +128,12 @@ class Builder:
         for index in sorted(self.plan.needed):
             self._first[index] = self._total + 1
             self._total += len(self.plan.stages[index].instructions) + 1
+        self.steps.total = self._total
         self._stopped = False
 
     def build(self) -> Built:
         """Build the target and export it; raise BuildFailed, DockerfileError, NotFound..."""
-        self._tell(PlanMade(total=self._total, stages=len(self.plan.needed)))
+        self.tell(PlanMade(total=self._total, stages=len(self.plan.needed)))
         unused = unused_arguments(self.plan.declared, self.options.build_args)
         if unused:
             self.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed", 0)
@@ -148,7 +147,7 @@ class Builder:
             image_id = config.id
             if self._exporter is not None:
                 image_id = self._exporter.export(config, stage.layers)
-        self._tell(Exported(image_id=image_id))
+        self.tell(Exported(image_id=image_id))
         explained = Explanation(image_id=image_id, built=clock.now(), steps=with_costs(self._steps))
         self._cache.keep(explained)
         return Built(
@@ -167,7 +166,7 @@ class Builder:
             shown = f"{message} (line {line})" if line else message
             if shown not in self._warnings:
                 self._warnings.append(shown)
-                self._tell(Warned(message=message, line=line))
+                self.tell(Warned(message=message, line=line))
 
     def check(self) -> tuple[Finding, ...]:
         """Return what the checks find, without building anything; base images are fetched."""
@@ -186,7 +185,7 @@ class Builder:
         for finding in findings:
             self.warn(f"{finding.rule}: {finding.detail}", finding.line)
 
-    def _tell(self, event: BuildEvent) -> None:
+    def tell(self, event: BuildEvent) -> None:
         """Pass on an event; one at a time, from whatever stage."""
         with self._lock:
             self._progress(event)
@@ -266,7 +265,7 @@ class Builder:
             message = "stopped, as another stage failed"
             raise Interrupted(message)
         stage.number = number
-        self._tell(
+        self.tell(
             StepStarted(
                 number=number,
                 total=self._total,
@@ -327,7 +326,7 @@ class Builder:
             cause=stage.cause if outcome.why.verdict == "parent" else 0,
         )
         self._steps.append(step)
-        self._tell(
+        self.tell(
             StepDone(
                 number=number,
                 total=self._total,
@@ -427,116 +426,6 @@ class Builder:
         """Return what writes into a draft over a stage's layers."""
         lower = [self._store.layout.layer(chain_id) for chain_id in reversed(stage.chain)]
         return Copier(draft.path, lower, xattr=self.xattr, now_ns=self._now_ns, owner=owner, mode=mode)
-
-    def make_step(  # noqa: PLR0917 - a step is its instruction, its ingredients and its maker
-        self,
-        stage: Stage,
-        instruction: Instruction,
-        ingredients: Mapping[str, Any],
-        listing: Listing | None,
-        text: str,
-        write: Callable[[Draft], None],
-    ) -> Outcome:
-        """Find a step's layer in the cache, or let `write` fill a draft and make it one."""
-
-        def make() -> Draft:
-            draft = self.draft()
-            try:
-                write(draft)
-            except BaseException:
-                draft.discard()
-                raise
-            return draft
-
-        return self._cached(stage, instruction, ingredients, listing, text, make)
-
-    def run_step(  # noqa: PLR0917 - as above
-        self,
-        stage: Stage,
-        instruction: Instruction,
-        request: RunRequest,
-        ingredients: Mapping[str, Any],
-        text: str,
-        mounting: Mounting | None = None,
-    ) -> Outcome:
-        """Find a RUN's layer in the cache, or run it."""
-
-        def make() -> Draft:
-            if mounting is None:
-                return self._run(instruction.statement, request, stage.number, request)
-            with mounting.ready(request) as mounted:
-                return mounting.tidy(self._run(instruction.statement, request, stage.number, mounted))
-
-        listing = mounting.listing if mounting else None
-        return self._cached(stage, instruction, ingredients, listing, text, make)
-
-    def _cached(  # noqa: PLR0917 - as above
-        self,
-        stage: Stage,
-        instruction: Instruction,
-        ingredients: Mapping[str, Any],
-        listing: Listing | None,
-        text: str,
-        make: Callable[[], Draft],
-    ) -> Outcome:
-        if self._epoch:
-            ingredients = {**ingredients, "epoch": self._now_ns}
-        place = f"{stage.label}\0{instruction.statement.original}"
-        anew = stage.label in self.options.no_cache_filter
-        found = self._cache.look(place, ingredients, listing, anew=anew)
-        result, why = found.result, found.why
-        if result is not None and not self._store.snapshots.has(result.chain_id):
-            result, why = None, Why(verdict="gone", text="its layer is no longer there")
-        if result is not None:
-            layer = Layer(diff_id=result.diff_id, chain_id=result.chain_id, size=result.size)
-            stage.add_layer(layer, text, result.created)
-            return Outcome(layer=layer, why=why)
-        layer = self._commit(make(), stage.top)
-        created = clock.from_ns(self._now_ns if self._epoch else time.time_ns())
-        result = Result(diff_id=layer.diff_id, chain_id=layer.chain_id, size=layer.size, created=created)
-        self._cache.put(place, ingredients, listing, result)
-        stage.add_layer(layer, text, created)
-        return Outcome(layer=layer, cached=False, why=why)
-
-    def _commit(self, draft: Draft, parent: str) -> Layer:
-        from tiffin.layer import dates, diff
-
-        try:
-            if self._epoch:
-                dates.clamp(draft.path, self._now_ns)
-            measured = diff.measure(draft.path, xattr=self.xattr)
-            chain_id = self._store.snapshots.commit(
-                draft, parent=parent, diff_id=measured.diff_id, size=measured.size, tar_size=measured.tar_size
-            )
-        except BaseException:
-            draft.discard()
-            raise
-        return Layer(diff_id=measured.diff_id, chain_id=chain_id, size=measured.size)
-
-    def _run(self, statement: Statement, request: RunRequest, number: int, mounted: RunRequest) -> Draft:
-        """Run a command; raise BuildFailed, with the end of what it wrote, unless it ends with 0.
-
-        `mounted` is the request with its mounts, and variables that only the command may see.
-        """
-        tail = bytearray()
-
-        def output(stream: int, data: bytes) -> None:
-            tail.extend(data)
-            del tail[:-_TAIL]
-            self._tell(StepOutput(number=number, stream=stream, data=data))
-
-        try:
-            result = self._runner.run(mounted, output)
-        except StartFailed as error:
-            raise failed(
-                statement, request, number, self._total, error.exit_code, bytes(tail), error.message
-            ) from error
-        if result.exit_code or result.draft is None:
-            if result.draft is not None:
-                result.draft.discard()
-            why = _FOREIGN if tail.rstrip().lower().endswith(b"exec format error") else ""
-            raise failed(statement, request, number, self._total, result.exit_code, bytes(tail), why)
-        return result.draft
 
     # The image
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import stat
 
-from tiffin.build import explain
+from tiffin.build import explain, failure
 from tiffin.build.events import Why
 from tiffin.errors import Corrupt
 from tiffin.spec import jsontext
@@ -19,11 +19,13 @@ from tiffin.spec.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
     from tiffin.build.context import Entry
     from tiffin.build.digests import Digests
+    from tiffin.build.parser import Statement
+    from tiffin.build.roles import RunRequest
 else:
     Protocol = object
 
@@ -47,6 +49,9 @@ class StepCache(Protocol):
 
     def put(self, key: str, ingredients: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Remember a step."""
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget some steps."""
 
     def recall(self, key: str) -> bytes | None:
         """See Memo."""
@@ -166,6 +171,25 @@ class Cache:
             return str(hit.result["created"])
         self._steps.put(key, ingredients, {"created": now})
         return now
+
+    def keep_failed(
+        self, stage: str, statement: Statement, request: RunRequest, mounts: Sequence[Value]
+    ) -> str:
+        """Remember a failed RUN, the only one of this Dockerfile's stage; return its id."""
+        key = self._failed(stage)
+        layers = {"chain_id": request.layers[-1], "layers": list(request.layers)}
+        self._steps.put(key, failure.ingredients(statement, request, mounts), layers)
+        return key.removeprefix(failure.PREFIX)
+
+    def forget_failed(self, stage: str) -> None:
+        """Forget the failed RUN of a stage: one has worked since."""
+        key = self._failed(stage)
+        if self._steps.find(key) is not None:
+            self._steps.forget([key])
+
+    def _failed(self, stage: str) -> str:
+        place = hashlib.sha256(f"{self._project}\0{stage}".encode("utf-8", "replace"))
+        return f"{failure.PREFIX}{place.hexdigest()[:12]}"
 
     def _last(self, place: str) -> str:
         return "last " + hashlib.sha256(f"{self._project}\0{place}".encode("utf-8", "replace")).hexdigest()

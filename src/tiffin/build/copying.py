@@ -189,7 +189,7 @@ def _copy(stage: Stage, instruction: Copy, held: ExitStack) -> Outcome:
         listing.add_text(name, data)
     digests.save()
     text = history.copy(instruction, job.paths, job.written, job.chown, job.chmod)
-    return session.make_step(
+    return session.steps.make(
         stage, instruction, job.ingredients(), listing, text, lambda draft: _write(job, sources, draft)
     )
 
@@ -269,4 +269,4 @@ def make_workdir(stage: Stage, instruction: Workdir, path: str, text: str) -> Ou
         copier.finish()
 
     ingredients = {"kind": "WORKDIR", "parent": stage.top, "destination": path}
-    return stage.session.make_step(stage, instruction, ingredients, None, text, write)
+    return stage.session.steps.make(stage, instruction, ingredients, None, text, write)

@@ -117,7 +117,7 @@ class FailedStep(Value):
     """The RUN that failed: where it stands, how it ended, and the last of what it wrote.
 
     `layers` is the stack that it ran on (chain ids, bottom first) and `argv`, `env`, `user`, `cwd`
-    how, so that somebody can look inside.
+    how, so that somebody can look inside; `id` is what it was kept under, "" if nothing was.
     """
 
     number: int
@@ -134,3 +134,4 @@ class FailedStep(Value):
     env: tuple[str, ...] = ()
     user: str = ""
     cwd: str = "/"
+    id: str = ""

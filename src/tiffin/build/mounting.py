@@ -16,24 +16,26 @@ import stat
 
 from tiffin.build.cache import Listing
 from tiffin.build.context import LayerTree
+from tiffin.build.failure import Wanted
 from tiffin.build.roles import StepMount
 from tiffin.build.runmounts import read_mount
 from tiffin.errors import NotFound
 from tiffin.layer import owners
 from tiffin.spec import jsontext
+from tiffin.store.snapshots import Draft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from tiffin.build.context import Entry, Tree
     from tiffin.build.instructions import Run
-    from tiffin.build.roles import RunRequest
+    from tiffin.build.roles import Layer, RunRequest
     from tiffin.build.runmounts import RunMount
     from tiffin.build.stage import Stage
+    from tiffin.spec.value import Value
     from tiffin.store.overlay import Stack
-    from tiffin.store.snapshots import Draft
 
 
 class _Source:
@@ -58,6 +60,7 @@ class Mounting:
         self.mounts = [self._placed(read_mount(self._statement, m.text, expand)) for m in instruction.mounts]
         self._facts: list[dict[str, Any]] = []
         self._sources: dict[RunMount, _Source] = {}
+        self._found: dict[RunMount, StepMount] = {}
         for mount in self.mounts:
             facts = mount.as_dict()
             del facts["text"]
@@ -108,7 +111,7 @@ class Mounting:
         """Yield the request with its mounts; caches are held and copies are there until the end."""
         with contextlib.ExitStack() as held:
             env = list(request.env)
-            found: dict[RunMount, StepMount] = {}
+            found = self._found = {}
             # Caches in one order everywhere: two builds that lock two of them must not wait in a circle.
             for mount in sorted(self.mounts, key=lambda m: (m.kind != "cache", self._cache_key(m))):
                 made = self._one(mount, held, env, len(found))
@@ -116,6 +119,25 @@ class Mounting:
                     found[mount] = made
             mounts = tuple(sorted(found.values(), key=lambda m: m.target.count("/")))
             yield request.replace(env=tuple(env), mounts=mounts)
+
+    def kept(self, commit: Callable[[Draft, str], Layer]) -> list[Value]:
+        """Return what a failed step had, for later: `commit` makes layers of the files of the context.
+
+        Secrets and agents are not kept, only where they were.
+        """
+        kept: list[Value] = []
+        for mount in self.mounts:
+            made = self._found.get(mount)
+            if mount.kind in {"secret", "ssh"}:
+                words = {name: getattr(mount, name) for name in ("kind", "id", "env", "mode", "uid", "gid")}
+                kept.append(Wanted(**words, target=made.target if made else mount.target))
+            elif made and mount.kind == "bind" and made.kind == "bind":
+                folder, name = os.path.split(made.place)
+                chain = commit(Draft(folder), "").chain_id
+                kept.append(made.replace(kind="image", place=name, layers=(chain,), read_only=True))
+            elif made:
+                kept.append(made)
+        return kept
 
     def _one(
         self, mount: RunMount, held: contextlib.ExitStack, env: list[str], number: int

@@ -331,12 +331,12 @@ class Stage:
             ingredients["script"] = files[0][1].decode()
         text = history.run(argv, self.arguments)
         if not instruction.mounts:
-            return self.session.run_step(self, instruction, request, ingredients, text)
+            return self.session.steps.run(self, instruction, request, ingredients, text)
         from tiffin.build.mounting import Mounting
 
         mounting = Mounting(self, instruction)
         ingredients["mounts"] = mounting.ingredients()
-        return self.session.run_step(self, instruction, request, ingredients, text, mounting)
+        return self.session.steps.run(self, instruction, request, ingredients, text, mounting)
 
     def _copy(self, instruction: Copy) -> Outcome:
         from tiffin.build.copying import copy

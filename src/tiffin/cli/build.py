@@ -6,7 +6,7 @@ import os
 import sys
 
 from tiffin.build.repositories import is_remote
-from tiffin.cli import build_check, build_explain, buildsecrets, keyvalues
+from tiffin.cli import build_check, build_explain, builder_debug, buildsecrets, keyvalues
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import BuildFailed, InvalidArgument
 
@@ -36,9 +36,11 @@ def _build(parsed: Parsed, session: Session) -> int:
     if wanted not in _PROGRESS:
         message = f"invalid progress mode {wanted}"
         raise InvalidArgument(message, hint="one of " + ", ".join(_PROGRESS))
-    explained = build_explain.wanted(parsed)
+    explained, shell = build_explain.wanted(parsed), builder_debug.wanted(parsed)
     quiet = parsed.flag("quiet") or wanted in {"quiet", "none"}
     tags = tuple(parsed.many("tag"))
+    secrets = buildsecrets.secrets(parsed.many("secret"), session.settings.environment)
+    ssh = buildsecrets.agents(parsed.many("ssh"), session.settings.environment)
     show = display(sys.stderr, kind="quiet" if quiet else wanted, tags=tags)
     try:
         built = session.engine.images.build(
@@ -52,8 +54,8 @@ def _build(parsed: Parsed, session: Session) -> int:
             labels=keyvalues.pairs(parsed.many("label")),
             platform=parsed.text("platform"),
             network="" if parsed.text("network") == "default" else parsed.text("network"),
-            secrets=buildsecrets.secrets(parsed.many("secret"), session.settings.environment),
-            ssh=buildsecrets.agents(parsed.many("ssh"), session.settings.environment),
+            secrets=secrets,
+            ssh=ssh,
             progress=show,
         )
     except BuildFailed as error:
@@ -61,14 +63,13 @@ def _build(parsed: Parsed, session: Session) -> int:
             show.failed(error.step)
             if show.streams:
                 error.step = error.step.replace(output=b"")  # it stands above already
-        raise
+        if not shell:
+            raise
+        show.close()
+        return builder_debug.after(error, session, secrets, ssh)
     finally:
         show.close()
-    if parsed.text("iidfile"):
-        with open(parsed.text("iidfile"), "w", encoding="ascii") as stream:
-            stream.write(built.image_id)
-    if parsed.text("metadata-file"):
-        _write_metadata(parsed.text("metadata-file"), session, built.image_id, tags)
+    _write_files(parsed, session, built.image_id, tags)
     if not quiet:
         show.finish(built)
     elif not explained:
@@ -76,6 +77,15 @@ def _build(parsed: Parsed, session: Session) -> int:
     if explained:
         build_explain.show(built.explanation, parsed.text("format"))
     return 0
+
+
+def _write_files(parsed: Parsed, session: Session, image_id: str, tags: tuple[str, ...]) -> None:
+    """Write --iidfile and --metadata-file."""
+    if parsed.text("iidfile"):
+        with open(parsed.text("iidfile"), "w", encoding="ascii") as stream:
+            stream.write(image_id)
+    if parsed.text("metadata-file"):
+        _write_metadata(parsed.text("metadata-file"), session, image_id, tags)
 
 
 def _write_metadata(path: str, session: Session, image_id: str, tags: tuple[str, ...]) -> None:
@@ -272,6 +282,14 @@ BUILD = Command(
         ),
         ("metadata-file", "", "string", "Write build result metadata to a file", "", DONE),
         ("no-cache-filter", "", "stringArray", "Do not cache specified stages", "", DONE),
+        (
+            "on-failure",
+            "",
+            "string",
+            "What follows a RUN that fails: stop, or a shell where it stopped",
+            "stop",
+            DONE,
+        ),
         ("output", "o", "stringArray", "Output destination (format: `type=local,dest=path`)", "", _NOT_YET),
         ("policy", "", "stringArray", "Policy configuration", "", _NOT_YET),
         (

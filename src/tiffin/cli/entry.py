@@ -186,7 +186,7 @@ def _show(error: Exception, spelled: str, session: Session) -> int:
 
         traceback.print_exc()
     if isinstance(error, TiffinError):
-        return _show_known(error, spelled)
+        return report(error, spelled)
     sys.stderr.write(f"tiffin: {_sentence(error)}\n")
     if not isinstance(error, OSError):
         sys.stderr.write("this is a mistake in tiffin, please report it with the lines above\n")
@@ -201,7 +201,8 @@ def _sentence(error: Exception) -> str:
     return str(getattr(error, "strerror", "") or error)
 
 
-def _show_known(error: TiffinError, spelled: str) -> int:
+def report(error: TiffinError, spelled: str) -> int:
+    """Write an error of ours, with what to do next, and return the exit code."""
     from tiffin.cli import parser
     from tiffin.errors import Unauthorized
 

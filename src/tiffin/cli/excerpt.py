@@ -33,6 +33,8 @@ def of_step(step: FailedStep) -> str:
     lines.append(f"       {'^' * min(width, 3)} exit code {step.exit_code}")
     printed = [printable(line) for line in step.output.split(b"\n") if line.strip()]
     lines += [f"     | {line}" for line in printed[-_LAST_LINES:]]
+    if step.id:
+        lines.append("look inside:  tiffin builder debug        (a shell where the step stopped)")
     return "\n".join(lines)
 
 

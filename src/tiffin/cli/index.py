@@ -10,6 +10,7 @@ INDEX = {
     "attach": "attach:ATTACH",
     "build": "build:BUILD",
     "builder build": "build:BUILD",
+    "builder debug": "builder_debug:BUILDER_DEBUG",
     "builder explain": "build_explain:BUILDER_EXPLAIN",
     "builder prune": "prune:BUILDER_PRUNE",
     "container attach": "attach:ATTACH",

@@ -37,6 +37,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "container pause": {
         "test_session_life.py": "",
     },
+    "builder debug": {
+        "test_builder_debug.py": "secret step",
+    },
     "builder explain": {
         "test_build_explain.py": "format",
     },
@@ -159,6 +162,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "image build": {
         "test_build_check.py": "call check",
+        "test_builder_debug.py": "on-failure",
         "test_build_explain.py": "explain format metadata-file no-cache-filter",
         "test_session.py": "quiet tag",
         "test_session_docker.py": "build-arg file label network no-cache progress reproducible secret ssh",

@@ -16,6 +16,7 @@ from tiffin.errors import Interrupted, InvalidArgument, StartFailed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any, Self
 
     from tiffin.keeper.client import Connection
@@ -272,7 +273,7 @@ def write(descriptor: int, data: bytes) -> None:
 
 
 def converse(
-    connect: Callable[[], Connection],
+    connect: Callable[[], AbstractContextManager[Connection]],
     *,
     stdin: bool,
     tty: bool,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from tiffin.engine.image_views import HistoryView, ImageView, image_inspect, image_view
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import BuildFailed, InvalidArgument, NotFound, Unsupported
 from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, BinaryIO
 
     from tiffin.build.checking import Checked
     from tiffin.build.events import BuildEvent
     from tiffin.build.explain import Explanation
+    from tiffin.build.failure import Kept
     from tiffin.build.roles import Built
     from tiffin.engine.anatomy import Blame, Tree
+    from tiffin.engine.debugging import Executed
     from tiffin.engine.engine import Engine
     from tiffin.engine.filters import Filters
     from tiffin.engine.packing import Packing
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tiffin.engine.prune import Doomed, Plan
     from tiffin.engine.pull import Pulled
     from tiffin.engine.push import Pushed
+    from tiffin.keeper.client import Connection
     from tiffin.store.compare import Difference
     from tiffin.store.images import ImageRecord
 
@@ -347,13 +351,27 @@ class Images:
         words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh}
         words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
+        words["platform"] = platform
+        try:
+            return self._build(context, naming, words)
+        except BuildFailed as error:
+            if error.step is not None and error.step.id:
+                from tiffin.engine.debugging import KeptStep
+
+                fields = {name: getattr(error.step, name) for name in type(error.step)._fields}
+                error.step = KeptStep(**{**fields, "engine": self._engine})
+            raise
+
+    def _build(
+        self, context: str | BinaryIO | None, naming: Mapping[str, Any], words: dict[str, Any]
+    ) -> Built:
         if self._engine.outside():
-            words["platform"] = platform
             return self._engine.inside("images.build", context, **naming, **words)  # type: ignore[no-any-return]
         from tiffin.build.roles import Options
         from tiffin.engine.building import build
         from tiffin.spec.platform import Platform
 
+        platform = words.pop("platform")
         options = Options(**words, platform=Platform.parse(platform) if platform else None)
         return build(self._engine, context, options=options, **naming)
 
@@ -381,6 +399,34 @@ class Images:
 
         options = Options(**named, platform=Platform.parse(platform) if platform else None)
         return check(self._engine, context, options=options, **words)
+
+    def failed(self, step: str = "") -> Kept:
+        """Return a failed step that was kept, by its id, or the last one; raises NotFound."""
+        from tiffin.engine.debugging import find
+
+        return find(self._engine, step)
+
+    def open_failed(
+        self, step: Kept, argv: Sequence[str] = (), **options: Any
+    ) -> AbstractContextManager[Connection]:
+        """Start a command, or a shell, to talk with in a failed step: see `debugging.opened`.
+
+        Raises Unsupported where only another process can become root inside: use `exec_failed` then.
+        """
+        if self._engine.outside():
+            message = "a program with threads cannot talk with a failed step"
+            raise Unsupported(message, hint="use error.step.exec, or tiffin builder debug")
+        from tiffin.engine.debugging import opened
+
+        return opened(self._engine, step, argv, **options)
+
+    def exec_failed(self, step: str, argv: Sequence[str], *, stdin: bytes = b"") -> Executed:
+        """Run a command in a failed step of a build, by its id (or "", the last); raises NotFound."""
+        if self._engine.outside():
+            return self._engine.inside("images.exec_failed", step, argv, stdin=stdin)  # type: ignore[no-any-return]
+        from tiffin.engine.debugging import execute
+
+        return execute(self._engine, step, argv, stdin)
 
     def explain(self, name: str) -> Explanation:
         """Tell how an image was built here: each step, why it ran, and what it cost; raises NotFound."""

@@ -290,6 +290,8 @@ def _is_as_it_was(record: ImageRecord, item: Doomed) -> bool:
 
 def _text_of(ingredients: Mapping[str, object]) -> str:
     """Return what a build step did, as far as its ingredients say."""
+    if ingredients.get("kind") == "FAILED":
+        return f"failed: {ingredients.get('text')}"
     argv = ingredients.get("argv")
     words = [str(ingredients.get("kind", "config"))]
     if isinstance(argv, list):

@@ -49,6 +49,14 @@ class BuildCache:
         self._database.execute("UPDATE steps SET last_used=?, uses=uses+1 WHERE key=?", (time.time_ns(), key))
         return _cached(row)
 
+    def latest(self, prefix: str) -> Cached | None:
+        """Return the step that was put last of those whose keys begin so."""
+        row = self._database.one(
+            f"SELECT {_COLUMNS} FROM steps WHERE substr(key, 1, ?)=? ORDER BY created DESC LIMIT 1",  # noqa: S608 - a constant
+            (len(prefix), prefix),
+        )
+        return None if row is None else _cached(row)
+
     def put(self, key: str, ingredients: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Remember a step; one of the same key is replaced."""
         now = time.time_ns()
