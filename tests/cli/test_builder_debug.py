@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -97,3 +98,15 @@ def test_in_python_the_exception_carries_the_step(tiffin: Tiffin, project: str) 
     finally:
         idle.set()
         thread.join()
+
+
+def test_an_agent_is_given_again(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """A step that had an ssh agent has it in the debugger when it is given there, and its variable."""
+    (tmp_path / "Dockerfile").write_text("FROM box:1\nRUN --mount=type=ssh cat missing\n")
+    place = str(tmp_path / "agent")
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(place)
+        agent.listen()
+        tiffin.wrong("build", "--ssh", f"default={place}", str(tmp_path))
+        look = tiffin("builder", "debug", "--ssh", f"default={place}", "sh", "-c", "ls $SSH_AUTH_SOCK")
+    assert look.startswith("/run/buildkit/ssh_agent")

@@ -38,7 +38,7 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_session_life.py": "",
     },
     "builder debug": {
-        "test_builder_debug.py": "secret step",
+        "test_builder_debug.py": "secret ssh step",
     },
     "builder explain": {
         "test_build_explain.py": "format",
