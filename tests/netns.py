@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_LISTEN = """
+LISTEN = """
 import socket, sys
 with socket.create_server(("", int(sys.argv[1]))) as server:
     print("ready", flush=True)
@@ -66,7 +66,7 @@ class Host:
     def listening(self, port: int) -> Iterator[subprocess.Popen[str]]:
         """Listen on a port in here; each caller's address is a line of the process's output."""
         with self.start(
-            [sys.executable, "-I", "-S", "-c", _LISTEN, str(port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", "-S", "-c", LISTEN, str(port)], stdout=subprocess.PIPE, text=True
         ) as made:
             assert made.stdout
             assert made.stdout.readline() == "ready\n"

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.netns import Host
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,6 +42,20 @@ COMMON = """
     spec.clock spec.jsontext spec.state spec.value
     store.atomic store.database store.layout store.store
 """
+_RUN = """
+        cli.keyvalues cli.options cli.run cli.run_flags cli.terminal
+        engine.bundle engine.containers engine.create engine.forget engine.merge engine.mounts engine.start
+        engine.views
+        keeper.backlog keeper.cgroup keeper.client keeper.confinement keeper.container keeper.early
+        keeper.execs keeper.facts keeper.frames keeper.holdings keeper.kernel keeper.listener keeper.log
+        keeper.loop keeper.main keeper.peer keeper.process keeper.request
+        runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
+        runtime.seccomp runtime.security runtime.specgen runtime.user
+        spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform
+        spec.port spec.reference
+        store.containers store.events store.images store.journal store.leases store.mountpoints store.names
+        store.overlay store.snapshots store.volumes
+    """
 ALLOWED = {
     "ps": """
         cli.format cli.ps
@@ -53,19 +69,11 @@ ALLOWED = {
         spec.descriptor spec.digest spec.platform spec.reference
         store.images
     """,
-    "run": """
-        cli.keyvalues cli.options cli.run cli.run_flags cli.terminal
-        engine.bundle engine.containers engine.create engine.forget engine.merge engine.mounts engine.start
-        engine.views
-        keeper.backlog keeper.cgroup keeper.client keeper.confinement keeper.container keeper.early
-        keeper.execs keeper.facts keeper.frames keeper.holdings keeper.kernel keeper.listener keeper.log
-        keeper.loop keeper.main keeper.peer keeper.process keeper.request
-        runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
-        runtime.seccomp runtime.security runtime.specgen runtime.user
-        spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform
-        spec.port spec.reference
-        store.containers store.events store.images store.journal store.leases store.mountpoints store.names
-        store.overlay store.snapshots store.volumes
+    "run": _RUN,
+    # The default network; its keeper imports what it needs while this command still works.
+    "run, bridged": f"""{_RUN}
+        engine.wiring network.plan network.rules network.subnet
+        spec.network store.networks
     """,
 }
 
@@ -88,19 +96,22 @@ def imported(command: list[str], environment: dict[str, str]) -> frozenset[str]:
 
 
 class Place:
-    """A store of its own, and the command line on it."""
+    """A store of its own, and the command line on it, on a host of the test's own."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, host: Host) -> None:
         """Lie below a folder."""
+        self.host = host
         self.environment = {"TIFFIN_ROOT": f"{folder}/root", "TIFFIN_RUN": f"{folder}/run"}
 
     def tiffin(self, *words: str) -> None:
         """Run a command that must succeed."""
-        subprocess.run([sys.executable, ENTRY, *words], env=os.environ | self.environment, check=True)
+        command = self.host.argv(sys.executable, ENTRY, *words)
+        subprocess.run(command, env=os.environ | self.environment, check=True)
 
     def imports(self, *words: str) -> frozenset[str]:
         """Run a command that must succeed, and return what it imports beyond a bare interpreter."""
-        return imported([sys.executable, "-X", "importtime", ENTRY, *words], self.environment) - bare()
+        command = self.host.argv(sys.executable, "-X", "importtime", ENTRY, *words)
+        return imported(command, self.environment) - bare()
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +126,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shutil.copy(busybox, f"{folder}/busybox")
     with open(f"{folder}/Dockerfile", "w") as stream:
         stream.write('FROM scratch\nCOPY busybox /bin/sh\nCMD ["/bin/sh"]\n')
-    made = Place(folder)
-    made.tiffin("build", "-t", "sh:1", folder)
-    made.tiffin("run", "-d", "-i", "--name", "one", "--network", "none", "sh:1")
-    yield made
-    made.tiffin("rm", "-f", "one")
+    with Host() as host:
+        made = Place(folder, host)
+        made.tiffin("build", "-t", "sh:1", folder)
+        made.tiffin("run", "-d", "-i", "--name", "one", "--network", "none", "sh:1")
+        yield made
+        made.tiffin("rm", "-f", "one")
 
 
 COMMANDS = {
     "ps": ["ps"],
     "images": ["images"],
     "run": ["run", "--rm", "--network", "none", "sh:1", "/bin/sh", "-c", "exit"],
+    "run, bridged": ["run", "--rm", "sh:1", "/bin/sh", "-c", "exit"],
     "exec": ["exec", "one", "/bin/sh", "-c", "exit"],
     "stop": ["stop", "-t", "0", "one"],
     "start": ["start", "one"],

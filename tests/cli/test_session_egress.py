@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import furnished
-from tests.cli.test_session_networks import HERE, THERE, THERE6, Inside, answer, wait_for_port
+from tests.cli.test_session_networks import (
+    HERE,
+    THERE,
+    THERE6,
+    Inside,
+    answer,
+    kill_keeper,
+    wait_for_port,
+)
 from tests.netns import Host, cable
 from tests.rungs import needs_root
 
@@ -520,6 +528,31 @@ def test_a_guest_of_its_network_lives_on_without_any(tiffin: Inside, host: Host)
     while "table netdev" in host.run("nft", "list", "tables"):
         pass
     assert set(tried(tiffin, "guest", f"tcp {THERE} 443", f"tcp {THERE} 444")) <= REFUSED
+
+
+def test_a_killed_keeper_leaves_its_guard(tiffin: Inside, host: Host) -> None:
+    """What stays of a container whose keeper was killed is guarded until it goes; no rule stays after it."""
+    run(tiffin, "box", "--egress", "none")
+    with subprocess.Popen(
+        [*inside(tiffin, "box"), STAY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stays:
+        assert stays.stdout
+        assert stays.stdout.readline() == b"ready\n"
+        namespace = [f"--net=/proc/{stays.pid}/ns/net", sys.executable, "-I", "-S", "-c", TRY]
+        for command in ((), ("ps",), ("network", "prune", "-f")):
+            if command:
+                tiffin(*command)
+            else:
+                kill_keeper(tiffin, "box")
+            done = subprocess.run(
+                ["nsenter", *namespace, f"tcp {THERE} 443"], capture_output=True, check=True
+            )
+            assert done.stdout.decode().strip() in REFUSED
+        assert "table netdev" not in host.run("nft", "list", "tables")
+        stays.communicate()
+
+
+STAY = "import sys\nprint('ready', flush=True)\nsys.stdin.read()"
 
 
 def test_a_name_in_the_file_of_hosts(tiffin: Inside, host: Host) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import Tiffin, furnished
-from tests.netns import Host, cable
+from tests.netns import LISTEN, Host, cable
 from tests.rungs import needs_root
 
 if TYPE_CHECKING:
@@ -807,29 +807,68 @@ def check_all(tiffin: Inside, host: Host, networks: tuple[str, ...]) -> None:
 
 @pytest.mark.long
 def test_next_to_docker(tiffin: Inside, host: Host, other: Host, tmp_path: pathlib.Path) -> None:
-    """Beside a dockerd whose FORWARD drops by policy, ports answer others; its chains are then as before."""
+    """Beside a dockerd whose FORWARD drops by policy both engines' ports answer, and clients are not hidden.
+
+    docker's containers keep working while tiffin's come and go, and its chains are then as before.
+    """
     if not shutil.which("dockerd"):
         pytest.skip("no dockerd here (Debian: docker.io)")
+    at = f"unix://{tmp_path}/sock"
     words = ["dockerd", "--data-root", f"{tmp_path}/data", "--exec-root", f"{tmp_path}/exec"]
-    words += ["-p", f"{tmp_path}/pid", "-H", f"unix://{tmp_path}/sock"]
-    with host.start(words, stderr=subprocess.PIPE, text=True) as docker:
-        assert docker.stderr
+    words += ["-p", f"{tmp_path}/pid", "-H", at]
+    with host.start(words, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr
         try:
-            while "API listen" not in docker.stderr.readline():
-                assert docker.poll() is None
+            while "API listen" not in daemon.stderr.readline():
+                assert daemon.poll() is None
             host.run("iptables", "-P", "FORWARD", "DROP")
+            tiffin("save", "-o", f"{tmp_path}/box.tar", "box:1")
+            docker = ("docker", "-H", at)
+            host.run(*docker, "load", "-i", f"{tmp_path}/box.tar")
+            serve = SERVE.replace("hostname", "echo theirs")
+            host.run(*docker, "run", "-d", "--name", "theirs", "-p", "8081:80", "box:1", "sh", "-c", serve)
             before = host.run("iptables", "-S")
-            served(tiffin, "-p", "8080:80")
-            assert answer(other, HERE, 8080) == "web"
-            assert answer_inside(tiffin, HERE, 8080) == "web"
+            served(tiffin, "-p", "8080:80", "-p", "8082:9000")
+            for _ in range(2):
+                assert answer(other, HERE, 8080) == "web"
+                assert answer_inside(tiffin, HERE, 8080) == "web"
+                while answer(other, HERE, 8081) != "theirs":
+                    pass  # it has only just begun
+                with other.listening(9090) as listening:
+                    host.run(*docker, "exec", "theirs", "busybox", "nc", "-w", "2", THERE, "9090")
+                    tiffin("exec", "web", "busybox", "nc", "-w", "2", THERE, "9090")
+                    assert listening.stdout
+                    assert [listening.stdout.readline() for _ in "ab"] == [f"{HERE}\n"] * 2
+                tiffin("restart", "-t", "0", "web")
+                wait_for_port(tiffin, "web")
+            # Whose packets come through a published port is not hidden.
+            pid = tiffin("inspect", "-f", "{{.State.Pid}}", "web").strip()
+            asking = [
+                "nsenter",
+                f"--net=/proc/{pid}/ns/net",
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                LISTEN,
+                "9000",
+            ]
+            with subprocess.Popen(asking, stdout=subprocess.PIPE, text=True) as seen:
+                assert seen.stdout
+                assert seen.stdout.readline() == "ready\n"
+                other.run("busybox", "nc", "-w", "2", HERE, "8082")
+                assert seen.stdout.readline() == f"{THERE}\n"
+                seen.kill()
             assert "-j ACCEPT" in host.run("iptables", "-S", "DOCKER-USER")
             tiffin("rm", "-f", "web")
             wait_until_quiet(host)
             assert host.run("iptables", "-S") == before
-            assert docker.poll() is None
+            assert answer(other, HERE, 8081) == "theirs"
+            host.run(*docker, "rm", "-f", "theirs")
+            assert daemon.poll() is None
         finally:
-            docker.terminate()
-            docker.communicate()
+            daemon.terminate()
+            daemon.communicate()
             host.run("iptables", "-P", "FORWARD", "ACCEPT")
 
 

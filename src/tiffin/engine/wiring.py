@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
-from tiffin.network import ports, rules, uplink
+from tiffin.network import rules
 from tiffin.network.plan import Net, Port, Wish
 from tiffin.network.subnet import normal
 from tiffin.spec.network import EndpointConfig
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _DRIVER = "com.docker.network.driver."
 _BRIDGE = "com.docker.network.bridge."
 _ALL = ("0.0.0.0", "::")  # noqa: S104 - docker's default, and a setting
-UPLINK = uplink.MODE
+UPLINK = "slirp4netns"
+"""The kind of network that an ordinary user's container is on."""
+
 _OWN_ALIAS = "network-scoped alias is supported only for containers in user defined networks"
 
 
@@ -150,6 +152,8 @@ def check_shared(config: ContainerConfig, host: HostConfig, asked: Mapping[str, 
 
 def check_uplink(host: HostConfig, asked: Mapping[str, EndpointConfig]) -> None:
     """Raise Unsupported, Conflict for what a container on its user's own way out cannot have."""
+    from tiffin.network import uplink  # root has none
+
     why, remedy = uplink.lacking()
     if why:
         message = f"network {UPLINK}: {why}"
@@ -304,6 +308,8 @@ def wanted_ports(engine: Engine, record: ContainerRecord, network: NetworkRecord
 
 def host_ports(engine: Engine, binding: PortBinding, network: NetworkRecord | None = None) -> list[Port]:
     """Return the ports of the host that one binding asks for: of IPv4 and IPv6, where no address is said."""
+    from tiffin.network import ports  # not everybody publishes any
+
     default = engine.settings.publish_address
     if network and not binding.host_ip:
         default = network.options.get(f"{_BRIDGE}host_binding_ipv4", "") or default

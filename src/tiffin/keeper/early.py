@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import sys
 
 
 def fork() -> _socket.socket:
@@ -20,6 +21,11 @@ def fork() -> _socket.socket:
         ours.close()
         from tiffin.keeper.main import keep
 
-        keep(theirs.detach())
+        keep(theirs.detach(), bridged=_will_be_bridged(sys.argv))
     finally:
         os._exit(1)  # whatever happened, the fork must not go on as the command
+
+
+def _will_be_bridged(words: list[str]) -> bool:
+    """Guess whether the container will be on the default network; a wrong guess costs time, nothing else."""
+    return "run" in words[1:3] and not any(word.startswith("--net") for word in words)

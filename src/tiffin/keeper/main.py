@@ -67,8 +67,11 @@ def zygote(control: int) -> NoReturn:
             os.close(channel)
 
 
-def keep(channel: int) -> NoReturn:
-    """Prepare, wait for the request on the channel's descriptor, and see it through. Does not return."""
+def keep(channel: int, *, bridged: bool = False) -> NoReturn:
+    """Prepare, wait for the request on the channel's descriptor, and see it through. Does not return.
+
+    What a container needs that will probably be `bridged` is imported while the command still works (3 ms).
+    """
     code, report = 1, os.devnull
     try:
         if channel < _FREE:
@@ -77,6 +80,8 @@ def keep(channel: int) -> NoReturn:
         scope = None
         try:
             scope, ready = _prepare(channel)
+            if bridged:
+                from tiffin.keeper import network  # noqa: F401 - so that it is there when it is needed
         except Unsupported as error:
             refusal = f"{error.message} ({error.hint})"
         sock = _socket.socket(fileno=channel)

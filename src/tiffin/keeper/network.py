@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tiffin.keeper.guard import Guard
     from tiffin.keeper.loop import Loop
+    from tiffin.keeper.proxy import Datagrams
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.resolver import Resolver
     from tiffin.keeper.uplink import Uplink
@@ -68,6 +69,7 @@ class Networks:
         self._wanted = [Port(**value) for value in plan["ports"]]
         self._endpoints: list[Endpoint] = []
         self._sockets: dict[tuple[str, int, str], _socket.socket] = {}
+        self._datagrams: dict[tuple[str, int, str], Datagrams] = {}
         self._ports: list[ports.Fact] = []
         self._namespace = -1
         self._open: Netlink | None = None
@@ -250,17 +252,22 @@ class Networks:
 
     def _serve(self, fresh: list[ports.Fact], outward: Endpoint) -> None:
         """Pass on what no rule leads to the container: IPv6 clients of an IPv4 container."""
-        from tiffin.keeper.proxy import Proxy
+        from tiffin.keeper.proxy import Datagrams, Proxy
 
         for host, number, protocol, _target, port in fresh:
+            key, target = (host, number, protocol), (outward.ip(4) or outward.ip(6), port)
             if protocol == "tcp":
-                target = outward.ip(4) or outward.ip(6)
-                Proxy(self._loop, self._sockets[host, number, protocol], (target, port))
+                Proxy(self._loop, self._sockets[key], target)
+            elif protocol == "udp":
+                self._datagrams[key] = Datagrams(self._loop, self._sockets[key], target)
 
     def _release(self, facts: list[ports.Fact]) -> None:
         with nft.open_nft() as socket:
             nft.discard(socket, self._place.table, ports.elements(facts))
         for host, number, protocol, _target, _port in facts:
+            passed = self._datagrams.pop((host, number, protocol), None)
+            if passed:
+                passed.close()
             held = self._sockets.pop((host, number, protocol), None)
             if held:
                 self._loop.forget(held.fileno())

@@ -20,6 +20,10 @@ _HELD = 1 << 18
 """Bytes on their way in one direction; then its sender waits."""
 _CONNECTIONS = 256
 """Clients of one port that are served at once; others wait in the kernel's queue."""
+_ROUND = 32
+"""Packets that are passed on before others have their turn."""
+_QUIET = 90.0
+"""Seconds after which a client of UDP is forgotten that said nothing more."""
 
 
 class Proxy:
@@ -56,6 +60,58 @@ class Proxy:
         self._served -= 1
         if self._listener.fileno() >= 0:
             self._loop.watch(self._number, READ, self._accept)
+
+
+class Datagrams:
+    """The same for UDP: each client has a socket of its own to the target, for as long as something comes."""
+
+    def __init__(self, loop: Loop, socket: _socket.socket, target: tuple[str, int]) -> None:
+        """Pass on what comes to a socket, and back what the target answers."""
+        self._loop, self._socket, self._target = loop, socket, target
+        self._clients: dict[object, tuple[_socket.socket, int]] = {}
+        loop.watch(socket.fileno(), READ, self._come)
+
+    def _come(self, _events: int) -> None:
+        for _ in range(_ROUND):
+            try:
+                data, client = self._socket.recvfrom(_PIECE)
+                self._to(client).send(data)
+            except OSError:
+                return
+
+    def _to(self, client: object) -> _socket.socket:
+        """Return the socket of a client; the one that was longest without a word gives way to a new one."""
+        known = self._clients.pop(client, None)
+        if known:
+            self._loop.cancel(known[1])
+            made = known[0]
+        else:
+            if len(self._clients) >= _CONNECTIONS:
+                self._forget(next(iter(self._clients)))
+            family = _socket.AF_INET6 if ":" in self._target[0] else _socket.AF_INET
+            made = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+            made.connect(self._target)
+            self._loop.watch(made.fileno(), READ, lambda _events: self._back(made, client))
+        self._clients[client] = made, self._loop.later(_QUIET, lambda: self._forget(client))
+        return made
+
+    def _back(self, made: _socket.socket, client: object) -> None:
+        for _ in range(_ROUND):
+            try:
+                self._socket.sendto(made.recv(_PIECE), client)  # type: ignore[call-overload]
+            except OSError:
+                return  # nothing more, nobody there, or we give the port back
+
+    def _forget(self, client: object) -> None:
+        made, timer = self._clients.pop(client)
+        self._loop.cancel(timer)
+        self._loop.forget(made.fileno())
+        made.close()
+
+    def close(self) -> None:
+        """Forget all clients."""
+        for client in tuple(self._clients):
+            self._forget(client)
 
 
 class _Stream:

@@ -351,7 +351,7 @@ def _take_away(place: Place, route: Netlink, bridge: tuple[str, int], *, alone: 
         return
     if alone:
         rules.run(rules.script(place.table, []))
-    _forget_docker(name)
+    _forget_gates(name)
     route.call(name, link.remove(index))
 
 
@@ -412,28 +412,34 @@ def _take_down(place: Place, route: Netlink, network_id: str, facts: Facts) -> N
     """Remove what is left of a network; its file goes last, so that a kill in between is made good."""
     _unguard(place, facts["leases"].values())
     if facts["docker"]:
-        _forget_docker(facts["bridge"])
+        _forget_gates(facts["bridge"])
     index = link.index_of(route, facts["bridge"])
     if index:
         route.call(facts["bridge"], link.remove(index))
     atomic.remove_file(f"{place.folder}/{network_id}")
 
 
-def _forget_docker(bridge: str) -> None:
+def _forget_gates(bridge: str) -> None:
     with nft.open_nft() as socket:
-        docker = nft.has_chain(socket, "filter", "DOCKER-USER")
-    if docker:
-        rules.forget_docker(bridge)
+        found = list(nft.gates(socket))
+    for family, chain, _ in found:
+        rules.forget(bridge, family, chain)
 
 
 # --- rules ----------------------------------------------------------------------------------------
 
 
 def _rules_stand(place: Place, facts: Facts) -> bool:
-    """Tell whether the table is there, and docker's chain as it was: others may have flushed, or come."""
+    """Tell whether the table is there, and others' chains let us through: they may have flushed, or come."""
     with nft.open_nft() as socket:
-        docker = facts["docker"] or not nft.has_chain(socket, "filter", "DOCKER-USER")
-        return docker and nft.has_table(socket, place.table)
+        return nft.has_table(socket, place.table) and (facts["docker"] or not _gates(socket))
+
+
+def _gates(socket: Netlink) -> list[tuple[str, str]]:
+    """Return (family, chain) of iptables where bridges must be let through: docker's, or what drops."""
+    known = list(nft.gates(socket))
+    found = {family: chain for family, chain, drops in known if drops}
+    return list({**found, **{family: chain for family, chain, _ in known if chain == nft.DOCKER}}.items())
 
 
 def _write_rules(place: Place, fresh: Facts | None = None, gone: Container[str] = ()) -> None:
@@ -461,7 +467,7 @@ def _write_rules(place: Place, fresh: Facts | None = None, gone: Container[str] 
     rules.run(rules.script(place.table, networks))
     if fresh and not fresh["docker"]:
         with nft.open_nft() as socket:
-            if not nft.has_chain(socket, "filter", "DOCKER-USER"):
-                return
-        rules.run(rules.docker_accepts(fresh["bridge"]))
-        fresh["docker"] = True
+            found = _gates(socket)
+        for family, chain in found:
+            rules.run(rules.let_through(fresh["bridge"], family, chain))
+        fresh["docker"] = bool(found)

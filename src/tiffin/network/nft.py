@@ -40,6 +40,9 @@ _REGISTER1, _REGISTER2 = 1, 2
 _L4PROTO = 16
 _DNAT = 1
 _DROP = 0
+_IPTABLES = {2: "ip", 10: "ip6"}
+DOCKER = "DOCKER-USER"
+"""The chain in which docker lets others have a say."""
 
 
 def _head(family: int, resource: int = 0) -> bytes:
@@ -70,10 +73,13 @@ def has_table(socket: Netlink, name: str, family: int = _INET) -> bool:
     return socket.get(_SUBSYSTEM << 8 | _GETTABLE, _head(family) + text(1, name)) is not None
 
 
-def has_chain(socket: Netlink, table: str, chain: str) -> bool:
-    """Tell whether a chain of a table of the ip family is there."""
-    body = _head(_IPV4) + text(1, table) + text(3, chain)
-    return socket.get(_SUBSYSTEM << 8 | _GETCHAIN, body) is not None
+def gates(socket: Netlink) -> Iterator[tuple[str, str, bool]]:
+    """Yield (family, chain, whether it drops by policy) of iptables' chains that let bridges through."""
+    for body in socket.dump(_SUBSYSTEM << 8 | _GETCHAIN, _head(0)):
+        found = attributes(body[4:])
+        table, chain = (found.get(kind, b"").rstrip(b"\0").decode(errors="replace") for kind in (1, 3))
+        if body[0] in _IPTABLES and table == "filter" and chain in {DOCKER, "FORWARD"}:
+            yield _IPTABLES[body[0]], chain, found.get(5) == struct.pack(">I", _DROP)
 
 
 # --- elements of maps ---------------------------------------------------------------------------
@@ -199,7 +205,12 @@ def redirect_names(socket: Netlink, address: bytes, udp: int, tcp: int) -> None:
 
 
 def dropping(socket: Netlink) -> Iterator[tuple[str, str]]:
-    """Yield (hook, table) of base chains that drop by policy what comes in or goes through the host."""
+    """Yield (hook, table) of base chains that drop by policy what comes in or goes through the host.
+
+    firewalld refuses both by a last rule instead, and is known by its table.
+    """
+    if has_table(socket, "firewalld"):
+        yield from (("input", "firewalld"), ("forward", "firewalld"))
     names = {_INPUT: "input", _FORWARD: "forward"}
     for body in socket.dump(_SUBSYSTEM << 8 | _GETCHAIN, _head(0)):
         found = attributes(body[4:])

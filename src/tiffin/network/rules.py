@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft")
-_DOCKER_CHAIN = "DOCKER-USER"
 
 
 class Ruled(Value):
@@ -115,10 +114,10 @@ def script(table: str, networks: Sequence[Ruled]) -> str:
     )
 
 
-def docker_accepts(bridge: str, chain: str = _DOCKER_CHAIN) -> str:
-    """Return the text that lets a bridge's traffic through docker's own firewall."""
+def let_through(bridge: str, family: str, chain: str) -> str:
+    """Return the text that lets a bridge's traffic through a chain of iptables."""
     rules = (f'iifname "{bridge}" counter accept', f'oifname "{bridge}" counter accept')
-    return "".join(f"insert rule ip filter {chain} {rule}\n" for rule in rules)
+    return "".join(f"insert rule {family} filter {chain} {rule}\n" for rule in rules)
 
 
 def run(text: str) -> str:
@@ -156,9 +155,9 @@ def available() -> bool:
     return bool(_program())
 
 
-def forget_docker(bridge: str, chain: str = _DOCKER_CHAIN) -> None:
-    """Take the rules out again that `docker_accepts` put in."""
-    for line in run(f"list chain ip filter {chain}\n").splitlines():
+def forget(bridge: str, family: str, chain: str) -> None:
+    """Take the rules out again that `let_through` put in."""
+    for line in run(f"list chain {family} filter {chain}\n").splitlines():
         rule, _, handle = line.partition("# handle ")
         if f'"{bridge}"' in rule and handle.strip().isdigit():
-            run(f"delete rule ip filter {chain} handle {handle.strip()}\n")
+            run(f"delete rule {family} filter {chain} handle {handle.strip()}\n")
