@@ -14,6 +14,7 @@ import pytest
 from tests.engine.conftest import make_engine
 from tests.engine.parts import check_sound
 from tests.layer.trees import facts
+from tests.rungs import judged_as_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,7 @@ def podman() -> Iterator[Callable[..., str]]:
         yield lambda *words: run("podman", *at, "--storage-driver", "vfs", *words)
 
 
+@judged_as_root
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "oci-dir"])
 def test_podman(source: Engine, other: Engine, tmp_path: Path, podman: Callable[..., str], kind: str) -> None:
     """What is saved here loads into podman and back, with the same id and the same layers all the way."""
@@ -117,6 +119,7 @@ def test_docker(source: Engine, other: Engine, tmp_path: Path) -> None:
         assert json.loads(raw)["rootfs"]["diff_ids"] == layers(other, f"made/by:{tag}")
 
 
+@judged_as_root
 def test_umoci(source: Engine, other: Engine, tmp_path: Path) -> None:
     """A layout that umoci changed loads from its folder; what is saved here it unpacks to the same tree."""
     layout = f"{tmp_path}/layout"

@@ -14,6 +14,7 @@ import pytest
 from tests.engine.conftest import make_engine
 from tests.engine.parts import check_sound
 from tests.engine.test_exchange import layers, podman, saved, source
+from tests.rungs import judged_as_root
 from tests.servers import REGISTRIES, LoggedRegistry
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def to_and_fro(
     assert other.images.get(theirs).id == source.images.get("shop:1").id
 
 
+@judged_as_root
 def test_podman(source: Engine, other: Engine, registry: LoggedRegistry, podman: Callable[..., str]) -> None:
     """What podman pulls from us and pushes again has our image id and our layers."""
 
@@ -88,6 +90,7 @@ def test_podman(source: Engine, other: Engine, registry: LoggedRegistry, podman:
     to_and_fro(source, other, registry, through)
 
 
+@judged_as_root
 def test_docker(
     source: Engine, other: Engine, registry: LoggedRegistry, dockerd: docker.DockerClient, tmp_path: Path
 ) -> None:

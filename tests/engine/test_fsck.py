@@ -12,6 +12,7 @@ import pytest
 from tests.engine.conftest import make_engine
 from tests.engine.parts import Shelf, check_sound, file, layer, shown, special
 from tests.layer.trees import facts
+from tests.rungs import reads_all
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def folders(engine: Engine) -> list[str]:
     return [engine.store.layout.layer(chain) for chain in engine.images.get(name).layers]
 
 
+@reads_all
 @pytest.mark.parametrize("lost", [(0,), (1,), (0, 1)])
 def test_lost_layers_come_back_from_their_blobs(engine: Engine, lost: tuple[int, ...]) -> None:
     """The same tree as before, owners and marks too, without the network; the image stays."""

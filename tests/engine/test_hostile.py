@@ -19,6 +19,7 @@ import pytest
 
 from tests.engine.conftest import make_engine
 from tests.engine.parts import Lines, Shelf, check_sound, file, layer, shown, special
+from tests.rungs import PRIVILEGE
 from tests.servers import Asked, Reply, ScriptedServer
 from tiffin.engine.engine import Engine
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError, Unavailable, Unsupported
@@ -253,7 +254,8 @@ def test_absolute_names_and_devices_stay_inside(engine: Engine, server: Scripted
     assert stack.read("/etc/absolute") == b"inside"
     info = stack.lstat("/dev/null2")
     assert info is not None
-    assert info.st_rdev == os.makedev(1, 3)
+    if PRIVILEGE.rung == "root":  # a user's is an empty file with a note
+        assert info.st_rdev == os.makedev(1, 3)
     assert not os.path.lexists("/etc/absolute")
     check_sound(engine)
 

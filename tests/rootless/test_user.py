@@ -89,6 +89,33 @@ def test_limits_are_refused_not_ignored(user: User) -> None:
         assert f"{flag} needs cgroups" in said
 
 
+def test_what_cannot_be_as_asked_is_said(user: User) -> None:
+    """Owners who are not there, rlimits above the user's own: refused, or warned of by name."""
+    there = "inside there are 65537 ids" if user.name.endswith("subids") else "the only id inside is root's"
+    for option in ("uid=70000", "gid=70000"):
+        said = user.wrong("run", "--rm", "--tmpfs", f"/x:{option}", "base:1", "true", code=125)
+        assert f"cannot make a tmpfs with {option}: {there}" in said
+    words = ("--ulimit", "nofile=4294967295", "--oom-score-adj", "-1000", "base:1", "sh", "-c", "ulimit -n")
+    done = user.run(*user.command("run", "--rm", "--network", "none", *words))
+    most = done.stdout.decode().strip()
+    said = done.stderr.decode()
+    assert f"WARNING: --ulimit nofile is {most}, the most that may be set here" in said
+    assert "WARNING: --oom-score-adj is " in said
+
+
+def test_without_cgroups_use_is_counted_by_processes(user: User) -> None:
+    """Stats and top have processes, memory, cpu time and what was written, of those in the container only."""
+    script = "sleep 1000 & echo up; while :; do :; done"
+    user.tiffin("run", "-d", "--name", "busy", "--network", "none", "base:1", "sh", "-c", script)
+    (line,) = user.tiffin("stats", "--no-stream", "--format", "{{json .}}").splitlines()
+    found = json.loads(line)
+    assert (found["Name"], found["PIDs"]) == ("busy", "2")
+    assert float(found["CPUPerc"].rstrip("%")) > 0
+    assert not found["MemUsage"].startswith("0B")
+    assert len(user.tiffin("top", "busy").splitlines()) == 3
+    user.tiffin("rm", "-f", "busy")
+
+
 def _layers(user: User, name: str) -> dict[str, tarfile.TarInfo]:
     """Return path -> entry over all layers of a saved image."""
     done = subprocess.run(user.argv("sh", "-c", "cat saved.tar"), capture_output=True, check=True)

@@ -146,8 +146,8 @@ def _networks(
             from tiffin.engine import wiring
 
             wiring.usable(engine, mode)  # which says that it goes with no other
-        if mode == "host" and (host.port_bindings or host.publish_all_ports):
-            warnings.append("Published ports are discarded when using host network mode")
+        if host.port_bindings or host.publish_all_ports:
+            warnings += _discarded(mode, engine.settings.privilege)
         return config, EMPTY
     from tiffin.engine import wiring
 
@@ -161,6 +161,18 @@ def _networks(
     endpoints = wiring.endpoints(engine, host, asked)
     warnings += wiring.warnings(engine, host)
     return config, endpoints
+
+
+def _discarded(mode: str, privilege: Privilege) -> list[str]:
+    """Return what is said of ports that cannot be published; docker says nothing of `--network none`."""
+    if mode == "host":
+        return ["Published ports are discarded when using host network mode"]
+    if privilege.rung == "root":
+        return []
+    from tiffin.network import uplink
+
+    why, remedy = uplink.lacking()
+    return [f"Published ports are discarded: there is no network, as {why} ({remedy})"] if why else []
 
 
 def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:
@@ -189,6 +201,21 @@ def _check_privilege(host: HostConfig, privilege: Privilege) -> None:
             message = f"{flag} needs cgroups ({controller}) that systemd does not hand on to this user"
             advice = "root can: a drop-in of user@.service with Delegate=cpu cpuset io memory pids"
             raise Unsupported(message, hint=advice)
+    for options in host.tmpfs.values():
+        for option in options.split(","):
+            _check_tmpfs_owner(option, privilege)
+
+
+def _check_tmpfs_owner(option: str, privilege: Privilege) -> None:
+    """Raise Unsupported for `uid=`, `gid=` of somebody who is not in this user's containers."""
+    name, _, number = option.partition("=")
+    if name not in {"uid", "gid"} or not number.isdigit():
+        return
+    count = privilege.id_counts()[name == "gid"]
+    if int(number) >= count:
+        there = "the only id inside is root's" if count == 1 else f"inside there are {count} ids"
+        advice = privilege.remedy if count == 1 else "give this user a longer range in /etc/subuid"
+        raise Unsupported(f"cannot make a tmpfs with {option}: {there}", hint=advice)
 
 
 def check_config(config: ContainerConfig) -> None:
@@ -218,7 +245,8 @@ def check_host(host: HostConfig, privilege: Privilege, config: ContainerConfig) 
         logging_options.check(host.log_config)
     for name in host.sysctls:
         _check_sysctl(name, host)
-    limits.rlimits(host.ulimits)
+    if host.ulimits or host.oom_score_adj:
+        warnings += limits.lowered(host)
     for name in host.annotations:
         if not name or name.startswith(OBEYED):
             message = f"invalid annotation '{name}'"

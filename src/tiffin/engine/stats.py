@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from tiffin.engine import cgroups
+from tiffin.engine import cgroups, descendants
 from tiffin.errors import NotFound
 from tiffin.spec.value import Value
 
@@ -60,7 +60,7 @@ def _look(
         views = list(engine.containers.list(all=every))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for view in views:
-        usage = cgroups.usage(view.id, view.state.pid) if view.state.pid else cgroups.Usage()
+        usage = _usage(engine, view.id, view.state.pid)
         then = before.get(view.id)
         busy = 100.0 * (usage.cpu - then[0]) / (time.monotonic_ns() - then[1]) if then else 0.0
         received, sent = _network(view.state.pid)
@@ -77,6 +77,14 @@ def _look(
             )
         )
     return found
+
+
+def _usage(engine: Engine, container_id: str, pid: int) -> cgroups.Usage:
+    if not pid:
+        return cgroups.Usage()
+    if engine.settings.privilege.cgroups:
+        return cgroups.usage(container_id, pid)
+    return descendants.usage(pid)
 
 
 def _network(pid: int) -> tuple[int, int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
-from tiffin.engine.cgroups import processes
+from tiffin.engine import cgroups, descendants
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.spec.value import Value
 
@@ -40,28 +39,9 @@ def top(engine: Engine, record: ContainerRecord, arguments: Sequence[str]) -> Ta
     if done.returncode:
         said = " ".join(done.stderr.split())
         raise InvalidArgument(f"Error running ps: exit status {done.returncode}: {said}")
-    cgroups = engine.settings.privilege.cgroups
-    return parse(done.stdout, processes(record.id, state.pid) if cgroups else _descendants(state.pid))
-
-
-def _descendants(pid: int) -> set[int]:
-    """Return the pids of a container without a cgroup: all below its keeper, which is `pid`'s parent."""
-    parents = {int(name): _parent(name) for name in os.listdir("/proc") if name.isdigit()}
-    keeper = parents.get(pid, 0)
-    found = {child for child, parent in parents.items() if keeper and parent == keeper}
-    more = found
-    while more:
-        more = {child for child, parent in parents.items() if parent in more}
-        found |= more
-    return found
-
-
-def _parent(pid: str) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            return int(stream.read().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
+    if engine.settings.privilege.cgroups:
+        return parse(done.stdout, cgroups.processes(record.id, state.pid))
+    return parse(done.stdout, descendants.processes(state.pid))
 
 
 def parse(text: str, pids: set[int]) -> Table:

@@ -263,6 +263,17 @@ def _clamp(value: int, ceiling: int) -> int:
     return min(wanted, _UNLIMITED if ceiling < 0 else ceiling)
 
 
+def lowered(host: HostConfig) -> list[str]:
+    """Return a warning for each of these that is not set as asked, because this process may not."""
+    said = []
+    for asked, found in zip(host.ulimits, rlimits(host.ulimits), strict=True):
+        if found["hard"] < (asked.hard if asked.hard >= 0 else _UNLIMITED):
+            said.append(f"--ulimit {asked.name} is {found['hard']}, the most that may be set here")
+    if (score := oom_score(host.oom_score_adj)) not in {None, host.oom_score_adj}:
+        said.append(f"--oom-score-adj is {score}, the least that may be set here")
+    return said
+
+
 def oom_score(wanted: int) -> int | None:
     """Return `process.oomScoreAdj`, not below our own (only CAP_SYS_RESOURCE may go there); None for 0."""
     if not wanted:
