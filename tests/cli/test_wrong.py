@@ -12,6 +12,8 @@ from tests.rungs import needs_cgroups, needs_root
 if TYPE_CHECKING:
     from tests.cli.conftest import Tiffin
 
+_ABSOLUTE = "mount path must be absolute"
+_CONFIG = "invalid mount config for type"
 _PASSWD = "no matching entries in passwd file"
 _CPUS = (
     f"range of cpus is from 0.01 to {os.cpu_count()}.00, as there are only {os.cpu_count()} cpus available"
@@ -29,7 +31,14 @@ _RUN = (
     ("--user 1:nobodyx", "unable to find group nobodyx: no matching entries in group file"),
     ("--user 5000000000", "uids and gids must be in range 0-2147483647"),
     ("--group-add nobodyx", "unable to find group nobodyx"),
-    ("--ulimit nope=1", "invalid ulimit type: nope"),
+    ("--ulimit nope=1", 'invalid argument "nope=1" for "--ulimit" flag: invalid ulimit type: nope'),
+    ("--ulimit nofile", "invalid ulimit argument: nofile"),
+    ("--ulimit nofile=x", 'flag: strconv.parseint: parsing "x": invalid syntax'),
+    (
+        "--ulimit nofile=1:2:3",
+        "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
+    ),
+    ("--ulimit nofile=-1:5", "less than or equal to hard limit: soft: -1 (unlimited), hard: 5"),
     ("--ulimit nofile=9:8", "ulimit soft limit must be less than or equal to hard limit: 9 > 8"),
     ("--cap-add NOPE", 'invalid capadd: unknown capability: "cap_nope"'),
     ("--security-opt nope=1", 'invalid --security-opt 2: "nope=1"'),
@@ -42,7 +51,18 @@ _RUN = (
     ("--network host --uts container:x", "--uts: invalid uts mode"),
     ("--network none --network host", "container cannot be connected to"),
     ("-v /a:/b:zz", "invalid mode: zz"),
-    ("-v x:y", "invalid volume specification: 'x:y': "),
+    (
+        "-v x:y",
+        f"invalid volume specification: 'x:y': {_CONFIG} \"volume\": invalid mount path: 'y' {_ABSOLUTE}",
+    ),
+    (
+        "-v /x:y",
+        f"invalid volume specification: '/x:y': {_CONFIG} \"bind\": invalid mount path: 'y' {_ABSOLUTE}",
+    ),
+    ("-v y", f"invalid volume specification: 'y': {_CONFIG} \"volume\": invalid mount path: 'y' {_ABSOLUTE}"),
+    ("-v /x:/", f"'/x:/': {_CONFIG} \"bind\": invalid specification: destination can't be '/'"),
+    ("-v :/y", "invalid spec: :/y: empty section between colons"),
+    ("-v /x:/y:ro:rw", "invalid spec: /x:/y:ro:rw: too many colons"),
     ("--mount type=bind,target=/x", "field source must not be empty"),
     ("--mount type=bind,source=/no/where,target=/x", "bind source path does not exist: /no/where"),
     ("--tmpfs x", "invalid mount path: 'x' mount path must be absolute"),

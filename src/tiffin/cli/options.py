@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SHM_SIZE = 64 << 20
 _ENDPOINT = ("ip", "ip6", "mac-address", "link-local-ip", "network-alias")
 _STREAMS = ("stdin", "stdout", "stderr")
+_BIND_PARTS = 3  # source, destination, options
 
 
 def config(parsed: Parsed, environment: Mapping[str, str]) -> ContainerConfig:
@@ -244,6 +245,11 @@ def _entrypoint(parsed: Parsed) -> tuple[str, ...] | None:
 
 
 def _bind(text: str) -> str:
+    parts = text.split(":")
+    if not all(parts):
+        raise InvalidArgument(f"invalid spec: {text}: empty section between colons")
+    if len(parts) > _BIND_PARTS:
+        raise InvalidArgument(f"invalid spec: {text}: too many colons")
     source, _, rest = text.partition(":")
     if source.startswith("."):
         source = os.path.abspath(source)

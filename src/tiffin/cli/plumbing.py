@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiffin.cli import keyvalues
+from tiffin.cli.parser import quoted
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import cdi
 from tiffin.spec.container import Device, DeviceRequest, LogConfig, Rate, Ulimit
@@ -196,6 +197,25 @@ _RATES: dict[str, tuple[str, Callable[[str], int]]] = {
     "device-write-bps": ("blkio_device_write_bps", _bytes),
     "device-write-iops": ("blkio_device_write_iops", _natural),
 }
+_ULIMITS = frozenset(
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
+)
 _FORMAT = "invalid rate for device: {text}. The correct format is <device-path>:<number>"
 _WRONG = {
     "device": "invalid weight for device: {text}",
@@ -207,19 +227,38 @@ _WRONG = {
 
 
 def _ulimit(parsed: Parsed, text: str) -> Ulimit:
-    name, equals, value = text.partition("=")
-    soft, colon, hard = value.partition(":")
     try:
-        if not equals:
-            raise ValueError(f"invalid ulimit argument: {text}")
-        low = int(soft)
-        high = int(hard) if colon else low
-    except ValueError:
-        raise parsed.invalid("ulimit", text, f"invalid ulimit argument: {text}") from None
-    if high >= 0 and (low > high or low < 0):
-        why = f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}"
-        raise parsed.invalid("ulimit", text, why)
+        return _read_ulimit(text)
+    except ValueError as error:
+        raise parsed.invalid("ulimit", text, str(error)) from None
+
+
+def _read_ulimit(text: str) -> Ulimit:
+    """Read `NAME=SOFT[:HARD]`; raise ValueError with docker's words."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in _ULIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    soft, colon, hard = value.partition(":")
+    if ":" in hard:
+        message = f"too many limit value arguments - {value}, can only have up to two, `soft[:hard]`"
+        raise ValueError(message)
+    high = _limit(hard if colon else soft)
+    low = _limit(soft)
+    wrong = f"{low} > {high}" if low > high else f"soft: -1 (unlimited), hard: {high}" if low == -1 else ""
+    if wrong and high != -1:
+        message = f"ulimit soft limit must be less than or equal to hard limit: {wrong}"
+        raise ValueError(message)
     return Ulimit(name=name, soft=low, hard=high)
+
+
+def _limit(text: str) -> int:
+    """Read a decimal number as Go does; raise ValueError with its words."""
+    if not text.lstrip("+-").isdecimal() or not text.isascii():
+        message = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+        raise ValueError(message)
+    return int(text)
 
 
 def _device(text: str) -> Device:

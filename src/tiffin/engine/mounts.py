@@ -85,17 +85,17 @@ def parse_bind(text: str) -> Mount:
         raise InvalidArgument(message, hint="write -v HOST-PATH-OR-VOLUME:CONTAINER-PATH[:ro]")
     if len(parts) == 1:
         return Mount(type="volume", target=_destination(text, text))
-    source, target = parts[0], _destination(parts[1], text)
+    is_path = parts[0].startswith("/")
     options = parts[2].split(",") if len(parts) == 3 else []
     for option in options:
         if option not in _MODES and option not in PROPAGATIONS:
             message = f"invalid mode: {parts[2]}"
             raise InvalidArgument(message)
+    source, target = parts[0], _destination(parts[1], text, "bind" if is_path else "volume")
     propagation = next((o for o in options if o in PROPAGATIONS), "")
     if {"z", "Z"} & set(options) and os.path.exists(_SELINUX):
         message = f"{text}: z and Z are not built for hosts with SELinux"
         raise Unsupported(message, hint="label the folder: chcon -R -t container_file_t FOLDER")
-    is_path = source.startswith("/")
     return Mount(
         type="bind" if is_path else "volume",
         source=os.path.normpath(source) if is_path else check_volume(source),
@@ -169,15 +169,12 @@ def _check_tmpfs(path: str, options: str) -> None:
             raise InvalidArgument(f'invalid tmpfs option "{option}"', hint="for example size=64m,mode=1777")
 
 
-def _destination(path: str, text: str) -> str:
-    if not path.startswith("/"):
-        message = f"invalid volume specification: '{text}': invalid mount config: mount path must be absolute"
+def _destination(path: str, text: str, kind: str = "volume") -> str:
+    wrong = _wrong_target(Mount(type=kind, target=path))
+    if wrong:
+        message = f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {wrong}"
         raise InvalidArgument(message)
-    normal = os.path.normpath(path)
-    if normal in {"/", "//"}:
-        message = f"invalid volume specification: '{text}': invalid mount config: destination can't be '/'"
-        raise InvalidArgument(message)
-    return normal
+    return os.path.normpath(path)
 
 
 def tmpfs_options(mount: Mount) -> tuple[str, ...]:
