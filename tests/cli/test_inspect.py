@@ -41,8 +41,6 @@ _ENDPOINT = """
     IPAMConfig Links MacAddress Aliases DriverOpts GwPriority NetworkID EndpointID Gateway IPAddress
     IPPrefixLen IPv6Gateway GlobalIPv6Address GlobalIPv6PrefixLen DNSNames
 """
-# Docker leaves these out where nothing is set; here they are null.
-_NULL = {"Init", "Mounts", "Tmpfs"}
 
 
 def inspect(tiffin: Tiffin, name: str, *flags: str) -> dict[str, Any]:
@@ -58,11 +56,24 @@ def test_every_member_is_there_and_no_other(tiffin: Tiffin) -> None:
     assert shown.keys() == set(_CONTAINER.split())
     assert shown["State"].keys() == set(_STATE.split())
     assert shown["Config"].keys() == set(_CONFIG.split())
-    assert shown["HostConfig"].keys() - _NULL == set(_HOST.split())
-    assert [shown["HostConfig"][key] for key in _NULL] == [None] * 3
+    assert shown["HostConfig"].keys() == set(_HOST.split())
+    assert shown["HostConfig"]["Runtime"] in {"crun", "runc"}
     assert shown["NetworkSettings"].keys() == set(_NETWORK.split())
     for endpoint in shown["NetworkSettings"]["Networks"].values():
         assert endpoint.keys() == set(_ENDPOINT.split())
+
+
+def test_a_template_sees_what_the_json_leaves_out(tiffin: Tiffin) -> None:
+    """Members that docker leaves out where nothing is set are empty in a template, and there once set."""
+    inspect(tiffin, "plain")
+    parts = "{{json .HostConfig.Init}} {{.HostConfig.Mounts}} {{.HostConfig.Tmpfs}} {{.HostConfig.Sysctls}}"
+    assert tiffin("inspect", "-f", parts, "plain") == "null [] map[] map[]\n"
+    host = inspect(tiffin, "rich", "--init", "--mount", "type=tmpfs,dst=/a", "--tmpfs", "/b")["HostConfig"]
+    assert (host["Init"], host["Mounts"], host["Tmpfs"]) == (
+        True,
+        [{"Type": "tmpfs", "Target": "/a"}],
+        {"/b": ""},
+    )
 
 
 def test_what_nobody_chose_is_shown_as_it_is(tiffin: Tiffin) -> None:

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     Look = Callable[[str], dict[str, Any]]
 
 _AS = "Print the docker run that makes it (docker)"
+_LEFT_OUT: dict[str, Any] = {
+    "Annotations": {},
+    "Init": None,
+    "Mounts": [],
+    "StorageOpt": {},
+    "Sysctls": {},
+    "Tmpfs": {},
+}
+"""Members of HostConfig that docker's JSON has only where they are set; its templates know them always."""
+
 _TYPES = ("container", "image", "network", "volume")
 
 
@@ -121,7 +131,7 @@ def show(parsed: Parsed, look: Look) -> int:
         except TiffinError as error:
             errors.append(error)
     if compiled is not None:
-        sys.stdout.write("".join(f"{compiled.render(value)}\n" for value in found))
+        sys.stdout.write("".join(f"{compiled.render(_whole(value))}\n" for value in found))
     elif wanted == "json":
         sys.stdout.write(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
     else:
@@ -130,6 +140,12 @@ def show(parsed: Parsed, look: Look) -> int:
     for failure in errors:
         sys.stderr.write(f"tiffin: {failure.message}\n")
     return 1 if errors else 0
+
+
+def _whole(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what a template sees."""
+    host = shown.get("HostConfig")
+    return {**shown, "HostConfig": {**_LEFT_OUT, **host}} if isinstance(host, dict) else shown
 
 
 INSPECT = Command(

@@ -197,25 +197,10 @@ _RATES: dict[str, tuple[str, Callable[[str], int]]] = {
     "device-write-bps": ("blkio_device_write_bps", _bytes),
     "device-write-iops": ("blkio_device_write_iops", _natural),
 }
-_ULIMITS = frozenset(
-    [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ]
-)
+_ULIMITS = {
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile"),
+    *("nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+}
 _FORMAT = "invalid rate for device: {text}. The correct format is <device-path>:<number>"
 _WRONG = {
     "device": "invalid weight for device: {text}",

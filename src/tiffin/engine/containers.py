@@ -121,6 +121,8 @@ class Containers:
         record = self.get(name)
         state, driver = self._store.containers.state(record.id), self._engine.settings.driver
         shown = container_inspect(record, state, self._store.layout, driver)
+        if not record.host.runtime:
+            shown["HostConfig"]["Runtime"] = self._engine.system.runtime().rpartition("/")[2]
         if state.running:
             shown["ExecIDs"] = self._execs(record) or None
         if size:

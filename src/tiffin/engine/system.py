@@ -55,15 +55,21 @@ class System:
             ],
         }
 
-    def _runtime(self) -> tuple[str, str]:
+    def runtime(self) -> str:
+        """Return the path of what runs containers that name no runtime, "" where there is none."""
         from tiffin.runtime import oci
 
         settings = self._engine.settings
         try:
-            path = oci.find(settings.runtime, settings.environment.get("PATH", ""))
+            return oci.find(settings.runtime, settings.environment.get("PATH", ""))
         except NotFound:
-            return "none", ""
-        return oci.kind(path), _first_line(path)
+            return ""
+
+    def _runtime(self) -> tuple[str, str]:
+        from tiffin.runtime import oci
+
+        path = self.runtime()
+        return (oci.kind(path), _first_line(path)) if path else ("none", "")
 
     def info(self) -> dict[str, Any]:
         """Return what `docker info` shows, in the API's words, and tiffin's own facts beside it."""
