@@ -15,13 +15,13 @@ import pytest
 from tests.engine.conftest import make_engine
 from tests.engine.parts import check_sound, shown
 from tests.servers import REGISTRIES, BadLine, LoggedRegistry
+from tiffin.engine.engine import Engine
 from tiffin.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tiffin.engine.engine import Engine
 
 _LAYERS, _SIZE = 3, 4 << 20
 _KEPT_BACK = 5 * (64 << 10)
@@ -118,6 +118,16 @@ def test_a_slow_line(source: Engine, other: Engine, registry: LoggedRegistry) ->
         source.images.remove(name)
         assert other.images.pull(name).digest == pushed.digest
     check_sound(other)
+
+
+def test_a_pull_that_waits_for_the_disk(source: Engine, registry: LoggedRegistry, tmp_path: Path) -> None:
+    """What is synced while a slow line brings it is the image that was pushed, and whole."""
+    image = published(source, registry, "synced")
+    with make_engine(tmp_path) as plain:
+        settings = plain.settings.replace(durable=True)
+    with BadLine(registry.port, pace=0.002) as line, Engine(settings) as durable:
+        assert durable.images.pull(f"{line.host}/synced:1").image_id == image
+        check_sound(durable)
 
 
 def test_a_killed_pull_does_not_start_over(source: Engine, other: Engine, registry: LoggedRegistry) -> None:

@@ -20,6 +20,7 @@ from tiffin.spec import digest as digests
 from tiffin.spec import manifest as manifests
 from tiffin.spec.image import ImageConfig
 from tiffin.spec.value import Value
+from tiffin.store.ahead import SyncAhead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def commit_image(
     manifest = image_manifest(manifest_raw, entry.media_type)
     config = _config(store, source, manifest)
     layers = _Layers(engine, source, manifest, config, say)
-    sizes = layers.fetch()
+    # Blobs that are about to go need not be written to disk at all.
+    wanted = engine.settings.durable and layers.keeps
+    with SyncAhead(store.layout.root, wanted=wanted):
+        sizes = layers.fetch()
     layers.discard_blobs()
     for descriptor, raw in ((entry, manifest_raw), (top, top_raw)):
         store.content.put_bytes(raw, descriptor.media_type)
@@ -216,7 +220,7 @@ class _Layers:
         self._ending = Lock()
         self._stop = Event()
         self._cause: BaseException | None = None
-        self._keeps = self._registry is None or not engine.settings.discard_blobs
+        self.keeps = self._registry is None or not engine.settings.discard_blobs
         self._fetched: list[str] = []
         self._layers = manifest.layers
         self._diff_ids = config.diff_ids
@@ -244,7 +248,7 @@ class _Layers:
 
     def discard_blobs(self) -> None:
         """Remove the blobs that were fetched for the layers, where the settings say so."""
-        if not self._keeps:
+        if not self.keeps:
             self._store.content.discard(self._fetched)
 
     def _halt(self, cause: BaseException) -> None:
@@ -299,7 +303,7 @@ class _Layers:
         """Bring one layer's blob and its draft, as far as they are not here already."""
         have_blob = self._store.content.has_blob(self._layers[index])
         if self._store.snapshots.has(self._chain[index]):
-            if not have_blob and self._keeps:
+            if not have_blob and self.keeps:
                 self._download(index, None)
             self._tell(index, "Already exists")
             return _Fetched(size=self._store.snapshots.size(self._chain[index]))
