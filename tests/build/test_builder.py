@@ -12,7 +12,7 @@ import pytest
 from tests.build.bench import BASE
 from tiffin.build.events import PlanMade, StepDone, StepStarted, Warned
 from tiffin.build.roles import Options
-from tiffin.errors import BuildFailed, DockerfileError, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import BuildFailed, DockerfileError, InvalidArgument, NotFound
 from tiffin.spec.container import ContainerConfig
 from tiffin.spec.platform import Platform
 
@@ -212,12 +212,6 @@ def test_onbuild(based: Bench) -> None:
     with pytest.raises(DockerfileError) as caught:
         based.build("FROM parent\n")
     assert caught.value.file == "ONBUILD of parent"
-
-
-def test_unsupported_by_name(based: Bench) -> None:
-    """What is not supported says so by name and place."""
-    with pytest.raises(Unsupported, match="Dockerfile:2: RUN --device is not supported"):
-        based.build("FROM base\nRUN --device=vendor.com/x=1 make\n")
 
 
 def test_expansion_errors_have_a_place(based: Bench) -> None:

@@ -139,7 +139,7 @@ class Builder:
             self.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed", 0)
         with self._store.lease("build"):
             if self._checker.wanted.error:
-                self._checker.refuse(self._findings())
+                self._checker.refuse(self.check())
             self._regret(self._checker.text())
             self._build_stages(sorted(self.plan.needed))
             stage = self._stage(self.plan.target)
@@ -171,10 +171,7 @@ class Builder:
     def check(self) -> tuple[Finding, ...]:
         """Return what the checks find, without building anything; base images are fetched."""
         with self._store.lease("build"):
-            return tuple(self._findings())
-
-    def _findings(self) -> list[Finding]:
-        return self._checker.everything(self.plan, self._base_config)
+            return tuple(self._checker.everything(self.plan, self._base_config))
 
     def _base_config(self, planned: StagePlan) -> ContainerConfig:
         if planned.base == SCRATCH:
@@ -248,7 +245,28 @@ class Builder:
         for origin in origins(instruction):
             other = self.plan.stage_of(origin, instruction.statement)
             if other is not None:
+                self._begin(other, instruction.statement)
                 self._stage(other)
+
+    def _begin(self, index: int, statement: Statement) -> None:
+        """Build a stage that only an ONBUILD trigger asks for, here and now, with those that it needs."""
+        with self._lock:
+            if index in self._stages:
+                return
+            wanted = sorted(self.plan.needs(index) - self._stages.keys())
+            if any(not self._stages[need].done() for need in self.plan.needs(index) - set(wanted)):
+                message = f"circular dependency detected on stage: {self.plan.stages[index].label}"
+                raise statement.error(message, prefix=False)
+            for need in wanted:
+                self._stages[need] = Future()
+                self._first[need] = self._total + 1
+                self._total += len(self.plan.stages[need].instructions) + 1
+        for need in wanted:
+            try:
+                self._stages[need].set_result(self._build_stage(need))
+            except BaseException as error:
+                self._stages[need].set_exception(error)
+                raise
 
     def _step(
         self,
@@ -422,9 +440,11 @@ class Builder:
         *,
         owner: tuple[int, int] | None = None,
         mode: Callable[[int], int] | None = None,
+        alone: bool = False,
     ) -> Copier:
-        """Return what writes into a draft over a stage's layers."""
-        lower = [self._store.layout.layer(chain_id) for chain_id in reversed(stage.chain)]
+        """Return what writes into a draft over a stage's layers; `alone`, as if there were none."""
+        chain = () if alone else reversed(stage.chain)
+        lower = [self._store.layout.layer(chain_id) for chain_id in chain]
         return Copier(draft.path, lower, xattr=self.xattr, now_ns=self._now_ns, owner=owner, mode=mode)
 
     # The image

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
+
 from tiffin.build import checks
 from tiffin.build.checks import Finding, Follower, Scope
+from tiffin.build.instructions import read
+from tiffin.build.parser import parse_trigger
 from tiffin.build.plan import platform_arguments
-from tiffin.errors import DockerfileError, InvalidArgument
+from tiffin.errors import DockerfileError, InvalidArgument, TiffinError
 from tiffin.spec.platform import Platform
 from tiffin.spec.value import Value
 
@@ -74,6 +79,9 @@ class Checker:
             ignored=self._ignored,
             escape=plan.escape,
         )
+        for trigger in config.on_build if config else ():  # what they set is known, too
+            with suppress(TiffinError):
+                deque(follower.findings([read(parse_trigger(trigger, "\\", self._dockerfile.file))]), 0)
         found = self._of_interest(follower.findings(planned.instructions))
         self._scopes[planned.index] = scope
         return found

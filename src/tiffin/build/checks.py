@@ -211,6 +211,7 @@ def _from_words(
     """Check FROM's image and platform: arguments that nobody declares, or that have no default."""
     given, default = dict(arguments), dict(arguments)
     declared = set(arguments)
+    stages: set[str] = set()
     outside = True
     for instruction in instructions:
         if isinstance(instruction, Arg) and outside:
@@ -223,7 +224,10 @@ def _from_words(
                         known[name] = _word(Lexer(known), value)
         elif isinstance(instruction, From):
             outside = False
-            yield from _from(instruction, given, default, declared)
+            found = _from(instruction, given, default, declared)
+            if instruction.base.lower() not in stages:
+                yield from found
+            stages.add(instruction.name)
 
 
 def _from(

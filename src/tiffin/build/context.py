@@ -283,14 +283,17 @@ def _layer_entry(name: str, canonical: str, node: Node) -> Entry:
     return entry
 
 
-def match(tree: Tree, source: str) -> list[tuple[str, str, os.stat_result]]:
+def match(tree: Tree, source: str, *, recursive: bool = False) -> list[tuple[str, str, os.stat_result]]:
     """Return what a COPY source names: one path, or what a pattern matches, sorted.
 
     Each is (path as named, path with symlinks resolved, what is there). `..` is dropped at the top, as
-    docker does. Nothing found is [].
+    docker does. Nothing found is []. With `recursive`, `**` stands for any number of folders.
     """
     found = [""]
     for part in _components(source):
+        if recursive and part == "**":
+            found = [below for path in found for below in _folders(tree, path)]
+            continue
         if not has_wildcards(part):
             found = [_joined(path, unescaped(part)) for path in found]
             continue
@@ -307,6 +310,15 @@ def match(tree: Tree, source: str) -> list[tuple[str, str, os.stat_result]]:
         if info is not None:
             answers.append((path, real, info))
     return answers
+
+
+def _folders(tree: Tree, path: str) -> list[str]:
+    """Return a folder and all folders below it; none for what is no folder."""
+    real, info = tree.find(path)
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        return []
+    below = [entry.name for entry in tree.scan(real) if stat.S_ISDIR(entry.info.st_mode)]
+    return [_joined(path, name) if name else path for name in below]
 
 
 def _joined(folder: str, name: str) -> str:

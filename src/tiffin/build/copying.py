@@ -101,7 +101,7 @@ class _Job:
             if self.instruction.statement.keyword == "ADD" and is_remote(path):
                 found.append(self._remote(path, held))
                 continue
-            matched = match(tree, path)
+            matched = match(tree, path, recursive=self.instruction.parents)
             if not matched:
                 self._missing(tree, path)
             for name, real, _ in matched:
@@ -143,10 +143,10 @@ class _Job:
         """Return the folders that --parents keeps: those behind a `/./`, if there is one."""
         if not self.instruction.parents:
             return ""
-        if "**" in written:
-            message = f"COPY --parents with ** is not supported: {written}"
-            raise Unsupported(message, hint="copy the folder and leave the rest out with --exclude")
         pivot, dot, _ = written.partition("/./")
+        if dot and "**" in pivot:
+            message = f"COPY --parents with ** before ./ is not supported: {written}"
+            raise Unsupported(message, hint="name the folder whose parents are not wanted")
         skip = len([part for part in pivot.split("/") if part not in {"", "."}]) if dot else 0
         return posixpath.dirname("/".join(name.split("/")[skip:]))
 
@@ -164,6 +164,8 @@ class _Job:
         }
         if instruction.parents:
             found["parents"] = True
+        if instruction.link:
+            found["link"] = True
         if instruction.unpack:
             found["unpack"] = True
         if instruction.unpack_remote:
@@ -196,7 +198,8 @@ def _copy(stage: Stage, instruction: Copy, held: ExitStack) -> Outcome:
 
 def _write(job: _Job, sources: list[_Source], draft: Draft) -> None:
     stage = job.stage
-    copier = stage.session.copier(stage, draft, owner=job.owner, mode=job.mode)
+    link = job.instruction.link
+    copier = stage.session.copier(stage, draft, owner=job.owner, mode=job.mode, alone=link)
     for source in sources:
         _place(job, copier, source, draft, alone=len(sources) + len(job.inline) == 1)
     for name, data in job.inline:

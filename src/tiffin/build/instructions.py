@@ -68,10 +68,15 @@ class Command(Instruction):
 
 
 class Run(Command):
-    """Run a command and keep what it changes. `network` is default, none or host."""
+    """Run a command and keep what it changes. `network` is default, none or host.
+
+    `insecure` is `--security=insecure`; `devices` are names of CDI, each with whether it is required.
+    """
 
     network: str = "default"
     mounts: tuple[RunMount, ...] = ()
+    insecure: bool = False
+    devices: tuple[tuple[str, bool], ...] = ()
 
 
 class Cmd(Command):
@@ -319,8 +324,10 @@ def _command_line(statement: Statement) -> tuple[tuple[str, ...], bool]:
 
 def _run(statement: Statement) -> Run:
     flags = Flags(statement, strings=("network", "security"), lists=("mount", "device"))
-    flags.refuse("device", "devices are not passed to build steps")
-    flags.refuse("security", "only the sandbox is allowed", unless=("sandbox",))
+    security = flags.text("security", "sandbox")
+    if security not in {"sandbox", "insecure"}:
+        raise statement.error(f'security mode "{security}" is not valid', caret="--security")
+    devices = tuple(_device(statement, text) for text in flags.all("device"))
     network = flags.text("network", "default")
     if network not in {"default", "none", "host"}:
         raise statement.error(f'invalid network mode "{network}"', caret="--network")
@@ -329,7 +336,32 @@ def _run(statement: Statement) -> Run:
     argv, shell = _command_line(statement)
     if not argv:
         raise statement.error("RUN requires at least one argument")
-    return Run(statement=statement, argv=argv, shell=shell, network=network, mounts=mounts)
+    return Run(
+        statement=statement,
+        argv=argv,
+        shell=shell,
+        network=network,
+        mounts=mounts,
+        insecure=security == "insecure",
+        devices=devices,
+    )
+
+
+def _device(statement: Statement, text: str) -> tuple[str, bool]:
+    """Read `vendor.com/class=name[,required]`, or with `name=` before it."""
+    name, required = "", False
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        if key == "required":
+            required = value in {"", "1", "true"}
+        elif key == "name" and "/" in value:
+            name = value
+        elif equals and "/" in key and value:
+            name = field
+        else:
+            hint = "a device is named vendor.com/class=name"
+            raise statement.error(f"invalid device {field}", caret="--device", hint=hint)
+    return name, required
 
 
 def _cmd(statement: Statement) -> Cmd:

@@ -63,6 +63,10 @@ class Plan(Value):
         """Return the stage that a `from` names, None if it names an image."""
         return _stage_named(self.stages, origin, statement)
 
+    def needs(self, index: int) -> set[int]:
+        """Return a stage and all that it stands on or takes files from, as far as the file says."""
+        return _needed(self.stages, index)
+
 
 def plan(
     dockerfile: Dockerfile,
@@ -228,9 +232,7 @@ def _target(stages: list[StagePlan], target: str) -> int:
     raise InvalidArgument(message, hint=hint)
 
 
-def _stage_named(
-    stages: tuple[StagePlan, ...] | list[StagePlan], origin: str, statement: Statement
-) -> int | None:
+def _stage_named(stages: Sequence[StagePlan], origin: str, statement: Statement) -> int | None:
     name = origin.lower()
     if name.isdecimal():
         if int(name) >= len(stages):
@@ -245,7 +247,7 @@ def _stage_named(
     return found
 
 
-def _dependencies(stages: list[StagePlan], index: int) -> list[int]:
+def _dependencies(stages: Sequence[StagePlan], index: int) -> list[int]:
     stage = stages[index]
     found = [stage.base_stage] if stage.base_stage >= 0 else []
     for instruction in stage.instructions:
@@ -256,7 +258,7 @@ def _dependencies(stages: list[StagePlan], index: int) -> list[int]:
     return found
 
 
-def _needed(stages: list[StagePlan], target: int) -> set[int]:
+def _needed(stages: Sequence[StagePlan], target: int) -> set[int]:
     needed: set[int] = set()
     todo = [target]
     while todo:

@@ -88,7 +88,8 @@ class RunRequest(Value):
 
     `env` is complete but for what every process gets (HOME, PATH where missing); `network` is
     default, none or host; `files` are to be readable and executable at these paths while it runs,
-    and must not be in the result.
+    and must not be in the result. `insecure` is without any sandbox; `devices` are names of CDI, each with
+    whether it is required.
     """
 
     argv: tuple[str, ...]
@@ -99,6 +100,8 @@ class RunRequest(Value):
     network: str = "default"
     files: tuple[tuple[str, bytes], ...] = ()
     mounts: tuple[StepMount, ...] = ()
+    insecure: bool = False
+    devices: tuple[tuple[str, bool], ...] = ()
 
 
 class RunResult(Value):
@@ -153,3 +156,4 @@ class Options(Value):
     network: str = "default"
     secrets: Mapping[str, bytes] = EMPTY
     ssh: Mapping[str, str] = EMPTY  # id -> path of an agent's socket
+    allow: tuple[str, ...] = ()  # entitlements: security.insecure, network.host, device

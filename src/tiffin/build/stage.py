@@ -36,7 +36,7 @@ from tiffin.build.plan import PROXIES
 from tiffin.build.ports import exposed
 from tiffin.build.roles import Layer, RunRequest
 from tiffin.build.words import Lexer, WordError
-from tiffin.errors import InvalidArgument
+from tiffin.errors import Forbidden, InvalidArgument
 from tiffin.spec.container import ContainerConfig
 from tiffin.spec.image import HistoryEntry
 
@@ -154,9 +154,8 @@ class Stage:
     def _arg(self, instruction: Arg) -> Outcome:
         given = self.session.options.build_args
         shown = []
+        expand = self.expander(instruction)
         for raw, default in instruction.arguments:
-            # Each default may use the arguments before it.
-            expand = self.expander(instruction)
             name = expand(raw)
             value = expand(default) if default is not None else None
             if name in given:
@@ -316,7 +315,10 @@ class Stage:
             layers=self.chain,
             network=network,
             files=files,
+            insecure=instruction.insecure,
+            devices=instruction.devices,
         )
+        self._check_allowed(instruction)
         ingredients: dict[str, Any] = {
             "kind": "RUN",
             "parent": self.top,
@@ -327,6 +329,8 @@ class Stage:
             "cwd": request.cwd,
             "network": network,
         }
+        if instruction.insecure or instruction.devices:
+            ingredients["security"] = [instruction.insecure, list(map(list, instruction.devices))]
         if files:
             ingredients["script"] = files[0][1].decode()
         text = history.run(argv, self.arguments)
@@ -337,6 +341,15 @@ class Stage:
         mounting = Mounting(self, instruction)
         ingredients["mounts"] = mounting.ingredients()
         return self.session.steps.run(self, instruction, request, ingredients, text, mounting)
+
+    def _check_allowed(self, instruction: Run) -> None:
+        """Raise Forbidden for what a Dockerfile may ask only when its user says so (--allow)."""
+        allowed = self.session.options.allow
+        wanted = ["security.insecure"] if instruction.insecure else []
+        wanted += ["device"] if instruction.devices else []
+        for name in wanted:
+            if not any(given.partition("=")[0] == name for given in allowed):
+                raise Forbidden(f"{name} is not allowed", hint=f"build with --allow {name}")
 
     def _copy(self, instruction: Copy) -> Outcome:
         from tiffin.build.copying import copy

@@ -12,6 +12,7 @@ from tiffin.errors import BuildFailed, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, BinaryIO
 
     from tiffin.cli.parser import Parsed
@@ -56,6 +57,7 @@ def _build(parsed: Parsed, session: Session) -> int:
             network="" if parsed.text("network") == "default" else parsed.text("network"),
             secrets=secrets,
             ssh=ssh,
+            allow=_entitlements(parsed.many("allow")),
             progress=show,
         )
     except BuildFailed as error:
@@ -156,6 +158,14 @@ def _from_stdin(stream: BinaryIO, file: str) -> dict[str, Any]:
     return {"context": None, "dockerfile": _text(stream.read())}
 
 
+def _entitlements(texts: Sequence[str]) -> list[str]:
+    for text in texts:
+        if text.partition("=")[0] not in {"security.insecure", "network.host", "device"}:
+            message = f"invalid entitlement: {text}"
+            raise InvalidArgument(message, hint="security.insecure, network.host or device")
+    return list(texts)
+
+
 def _text(raw: bytes) -> str:
     try:
         return raw.decode()
@@ -242,7 +252,7 @@ BUILD = Command(
             "stringArray",
             "Allow extra privileged entitlement (e.g., `network.host`, `security.insecure`)",
             "",
-            _NOT_YET,
+            "differs: network.host needs none",
         ),
         ("annotation", "", "stringArray", "Add annotation to the image", "", _NOT_YET),
         (

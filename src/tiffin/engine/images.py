@@ -337,6 +337,7 @@ class Images:
         network: str = "",
         secrets: Mapping[str, bytes] = EMPTY,
         ssh: Mapping[str, str] = EMPTY,
+        allow: Sequence[str] = (),
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
         """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
@@ -344,11 +345,12 @@ class Images:
         With the build argument SOURCE_DATE_EPOCH (seconds since 1970) nothing that is built is younger than
         that, and the same input gives the same digest. `secrets` are what `RUN --mount=type=secret` may read,
         by id; `ssh` are sockets of agents, by id ("default"). Stages in `no_cache_filter` are built anew.
+        `allow` are entitlements: "security.insecure" and "device" are what a RUN may ask for only then.
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         naming: dict[str, Any] = {"dockerfile": dockerfile, "file": file, "tags": tags, "progress": progress}
         words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
-        words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh}
+        words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh, "allow": tuple(allow)}
         words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
         words["platform"] = platform

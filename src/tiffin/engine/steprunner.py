@@ -10,10 +10,10 @@ from tiffin.engine.bundle import start_request
 from tiffin.engine.create import check_namespaces
 from tiffin.engine.start import launch, until_closed
 from tiffin.engine.streams import communicate
-from tiffin.errors import Unavailable
+from tiffin.errors import InvalidArgument, Unavailable
 from tiffin.keeper import frames
 from tiffin.spec import clock
-from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
+from tiffin.spec.container import ContainerConfig, DeviceRequest, HostConfig, LogConfig
 from tiffin.spec.mount import Mount
 from tiffin.spec.value import EMPTY
 from tiffin.store.containers import ContainerRecord
@@ -116,6 +116,8 @@ class Runner:
     def _record(self, request: RunRequest) -> ContainerRecord:
         container_id = self._engine.store.containers.new_id()
         host, networks = self._network(request.network)
+        if request.insecure or request.devices:
+            host = host.replace(privileged=request.insecure, device_requests=_devices(request))
         return ContainerRecord(
             id=container_id,
             name=f"build-{container_id[:12]}",
@@ -165,3 +167,20 @@ class Runner:
 
         points = tuple(resolve(self._engine, mount).to_json() for mount in mounts)
         return record.replace(mounts=points, config=config)
+
+
+def _devices(request: RunRequest) -> tuple[DeviceRequest, ...]:
+    """Return the devices that a step gets; one that is not there and not required is left out."""
+    from tiffin.runtime import cdi
+
+    found = []
+    for name, required in request.devices:
+        wanted = DeviceRequest(driver="cdi", device_ids=(name,))
+        try:
+            cdi.edits([wanted])
+        except InvalidArgument:
+            if required:
+                raise
+            continue
+        found.append(wanted)
+    return tuple(found)
