@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,3 +56,54 @@ def test_a_repository_that_does_not_answer(tiffin: Tiffin, address: str) -> None
     assert "git ls-remote: " in tiffin.wrong("build", address)
     left = set(os.listdir("/tmp")) - set(before)  # noqa: S108
     assert not [name for name in left if name.startswith("tiffin-git-")]
+
+
+def test_named_contexts(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """A name stands for a folder, an image, an image of a layout or an archive, in FROM, --from and mounts.
+
+    It wins over stages and images of that name; a folder's own .dockerignore counts.
+    """
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data").write_text("from a folder\n")
+    (other / "hidden").write_text("x\n")
+    (other / ".dockerignore").write_text("hidden\n")
+    with tarfile.open(tmp_path / "archive.tar", "w") as archive:
+        archive.add(other / "data", "data")
+    (tmp_path / "own").write_text("FROM box:1\nLABEL from=layout\n")
+    tiffin("build", "-q", "-t", "laid:out", "-f", str(tmp_path / "own"), str(other))
+    (tmp_path / "layout").mkdir()
+    with tarfile.open(fileobj=io.BytesIO(tiffin.run("save", "laid:out").stdout)) as saved:
+        saved.extractall(tmp_path / "layout")  # noqa: S202 - our own
+    tiffin("rmi", "laid:out")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch AS stage\nFROM alpine:latest AS a\nCOPY --from=stage / /stage/\n"
+        "RUN --mount=from=stage,target=/m cat /m/data >/mounted\n"
+        "FROM files\nCOPY --from=a /stage /mounted /all/\nCOPY --from=web data /web\n"
+        "FROM laid\nCOPY --from=2 / /\n"
+    )
+    with folder_server(tmp_path) as address:
+        words = {
+            "stage": str(other),
+            "alpine": "docker-image://box:1",
+            "files": str(other),
+            "web": f"http://{address}/archive.tar",
+            "laid": f"oci-layout://{tmp_path}/layout",
+        }
+        given = [word for pair in words.items() for word in ("--build-context", "=".join(pair))]
+        tiffin("build", "-q", "-t", "named", *given, str(tmp_path))
+    for path in ("/data", "/all/data", "/all/mounted", "/web"):
+        assert tiffin("run", "--rm", "named", "cat", path) == "from a folder\n"
+    assert "hidden" not in tiffin("run", "--rm", "named", "ls", "-a", "/", "/all")
+    assert json.loads(tiffin("image", "inspect", "named"))[0]["Config"]["Labels"] == {"from": "layout"}
+
+
+def test_named_contexts_that_are_not_there(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """A source that does not exist, or is of no known kind, is refused before anything is built."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    said = tiffin.wrong("build", "--build-context", f"a={tmp_path}/none", str(tmp_path))
+    assert "failed to get build context a: " in said
+    assert "unsupported context source ftp://x" in tiffin.wrong(
+        "build", "--build-context", "a=ftp://x", str(tmp_path)
+    )
+    assert "expected k=v" in tiffin.wrong("build", "--build-context", "a", str(tmp_path))

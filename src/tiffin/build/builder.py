@@ -28,7 +28,7 @@ from tiffin.build.events import (
     Warned,
 )
 from tiffin.build.explain import Explanation, with_costs
-from tiffin.build.instructions import Instruction, origins, read
+from tiffin.build.instructions import Copy, Instruction, origins, read
 from tiffin.build.parser import parse, parse_trigger
 from tiffin.build.plan import SCRATCH, StagePlan, plan, unused_arguments
 from tiffin.build.roles import BaseImage, Built, Options
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from tiffin.build.checks import Finding
     from tiffin.build.context import Context, Tree
+    from tiffin.build.named import NamedContexts
     from tiffin.build.parser import Statement
     from tiffin.build.repositories import Checkout
     from tiffin.build.roles import Exporter, ImageResolver, StepRunner
@@ -83,10 +84,12 @@ class Builder:
         exporter: Exporter | None = None,
         options: Options | None = None,
         progress: Callable[[BuildEvent], None] | None = None,
+        named: NamedContexts | None = None,
     ) -> None:
         """Read the Dockerfile and plan; raise DockerfileError, InvalidArgument (no such target)."""
         self.options = options or Options()
         self.context = context
+        self._named = named
         self.xattr = store.settings.privilege.xattr
         self.limits = Limits.of(store.settings)
         self._store = store
@@ -102,6 +105,7 @@ class Builder:
             dockerfile,
             instructions,
             build_args=self.options.build_args,
+            contexts=named if named is not None else (),
             target=self.options.target,
             platform=self.options.platform,
         )
@@ -174,7 +178,7 @@ class Builder:
             return tuple(self._checker.everything(self.plan, self._base_config))
 
     def _base_config(self, planned: StagePlan) -> ContainerConfig:
-        if planned.base == SCRATCH:
+        if planned.base == SCRATCH or self._is_folder(planned.base):
             return Stage(self, planned.label, planned.platform, self.plan.escape).config
         return self._image(planned.base, planned.platform).config.config
 
@@ -361,6 +365,8 @@ class Builder:
         if planned.base_stage >= 0:
             stage.inherit(self._stage(planned.base_stage))
             return Outcome()
+        if self._is_folder(planned.base):
+            return self._start_from_files(planned, stage)
         if planned.base == SCRATCH:
             return Outcome(cached=False)
         base = self._image(planned.base, planned.platform)
@@ -372,11 +378,23 @@ class Builder:
         why = self._cache.base(f"{stage.label}\0FROM", base.config.id)
         return Outcome(cached=not base.fetched, reason="fetched" if base.fetched else "", why=why)
 
+    def _is_folder(self, name: str) -> bool:
+        """Tell whether a name stands for a named context of files."""
+        return self._named is not None and name in self._named and not self._named.image(name)
+
+    def _start_from_files(self, planned: StagePlan, stage: Stage) -> Outcome:
+        """Begin with the files of a named context, as if they had been copied."""
+        statement = planned.start.statement.replace(keyword="COPY")
+        return stage.run(
+            Copy(statement=statement, sources=("/",), inline=(), destination="/", source=planned.base)
+        )
+
     def _image(self, name: str, platform: Platform) -> BaseImage:
         key = (name, str(platform))
         with self._pulling:
             if key not in self._bases:
-                reference = str(Reference.parse(name).tagged())
+                meant = (self._named.image(name) if self._named else "") or name
+                reference = meant if "://" in meant else str(Reference.parse(meant).tagged())
                 self._bases[key] = self._images.resolve(reference, platform, pull=self.options.pull)
             return self._bases[key]
 
@@ -391,6 +409,9 @@ class Builder:
         if not origin:
             context = self.context
             return context.tree, self._digests_of(context.tree.root, lasting=context.lasting)
+        if self._named is not None and self._is_folder(origin):
+            tree = self._named.tree(origin)
+            return tree, self._digests_of(tree.root, lasting=self._named.lasting(origin))
         other = self.plan.stage_of(origin, statement)
         if other is not None:
             layers = self._stage(other).chain

@@ -381,7 +381,7 @@ def open_context(
         if bare and not file:
             file = "Dockerfile"
     elif is_remote(source):
-        root, bare = _from_afar(source, workspace, fetcher, options)
+        root, bare = fetched_folder(source, workspace, fetcher, options)
         text = text or bare
         file = "" if bare else file
     else:
@@ -397,10 +397,10 @@ def open_context(
     return Context(tree, text=text, file=shown, name=f"{name} {shown}", lasting=lasting)
 
 
-def _from_afar(
+def fetched_folder(
     source: str, workspace: Callable[[], str], fetcher: Fetcher, options: Options
 ) -> tuple[str, bytes]:
-    """Fetch a context; return (root, text of a bare Dockerfile)."""
+    """Fetch a context from a URL or a repository; return (root, text of a bare Dockerfile)."""
     wanted = repository(source)
     root = workspace()
     if wanted is None:
@@ -420,6 +420,13 @@ def _from_afar(
         message = f'unable to prepare context: "{wanted.subdir}" is no folder of {wanted.url}'
         raise NotFound(message)
     return f"{root}/{real}", b""
+
+
+def folder_tree(root: str) -> FolderTree:
+    """Return a folder's files less what its own .dockerignore excludes."""
+    tree = FolderTree(root)
+    tree.ignore = Patterns.parse(_inside(tree, ".dockerignore", _IGNORE) or b"")
+    return tree
 
 
 def _from_path(source: str, workspace: Callable[[], str]) -> str:

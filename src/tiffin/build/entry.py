@@ -8,6 +8,7 @@ from tiffin.build.builder import Builder
 from tiffin.build.checking import Checked, Checker
 from tiffin.build.context import open_context
 from tiffin.build.instructions import read
+from tiffin.build.named import NamedContexts
 from tiffin.build.parser import parse
 from tiffin.build.roles import Options
 from tiffin.errors import DockerfileError, TiffinError
@@ -39,7 +40,7 @@ def build(
 ) -> Built:
     """Open a context, build from it, and remove what was unpacked for it; see `open_context`, `Builder`."""
     options = options or Options()
-    with _opened(store, source, dockerfile, file, images, options) as context:
+    with _opened(store, source, dockerfile, file, images, options) as (context, named):
         builder = Builder(
             store,
             context,
@@ -48,6 +49,7 @@ def build(
             exporter=exporter,
             options=options,
             progress=progress,
+            named=named,
         )
         return builder.build()
 
@@ -64,12 +66,12 @@ def check(
 ) -> Checked:
     """Carry the checks out instead of a build; what cannot be planned has its error beside them."""
     options = options or Options()
-    with _opened(store, source, dockerfile, file, images, options) as context:
+    with _opened(store, source, dockerfile, file, images, options) as (context, named):
         parsed = parse(context.text, context.file)
         error: DockerfileError | None = None
         findings: tuple[Finding, ...] = ()
         try:
-            builder = Builder(store, context, images=images, runner=runner, options=options)
+            builder = Builder(store, context, images=images, runner=runner, options=options, named=named)
         except DockerfileError as refused:
             error = refused
             with suppress(TiffinError):
@@ -89,7 +91,7 @@ def _opened(  # noqa: PLR0917 - what a build is given
     file: str,
     images: ImageResolver,
     options: Options,
-) -> Iterator[Context]:
+) -> Iterator[tuple[Context, NamedContexts]]:
     drafts: list[Draft] = []
 
     def workspace() -> str:
@@ -97,7 +99,7 @@ def _opened(  # noqa: PLR0917 - what a build is given
         return drafts[-1].path
 
     try:
-        yield open_context(
+        context = open_context(
             source,
             workspace=workspace,
             fetcher=images,
@@ -105,6 +107,7 @@ def _opened(  # noqa: PLR0917 - what a build is given
             dockerfile=dockerfile,
             file=file,
         )
+        yield context, NamedContexts(options, workspace, images)
     finally:
         for draft in drafts:
             draft.discard()

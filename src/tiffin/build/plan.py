@@ -15,7 +15,7 @@ from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from tiffin.build.parser import Dockerfile, Statement
 
@@ -73,12 +73,13 @@ def plan(
     instructions: Sequence[Instruction] | None = None,
     *,
     build_args: Mapping[str, str] = EMPTY,
+    contexts: Container[str] = (),
     target: str = "",
     platform: Platform | None = None,
 ) -> Plan:
     """Lay out the stages; raise DockerfileError, InvalidArgument.
 
-    `instructions` are those of the file, where they are read already.
+    `instructions` are those of the file, where they are read already; a name in `contexts` is no stage's.
     """
     here = Platform.here()
     wanted = platform or here
@@ -108,6 +109,7 @@ def plan(
                 arguments=arguments,
                 wanted=wanted,
                 escape=dockerfile.escape,
+                contexts=contexts,
             )
         )
     index = _target(stages, target)
@@ -170,6 +172,7 @@ def _stage(
     arguments: Mapping[str, str],
     wanted: Platform,
     escape: str,
+    contexts: Container[str],
 ) -> StagePlan:
     statement = start.statement
     lexer = Lexer(arguments, escape=escape)
@@ -187,13 +190,13 @@ def _stage(
         platform = _platform(statement, text, start.platform)
     base_stage = -1
     for stage in stages:
-        if stage.name and stage.name == base.lower():
+        if stage.name and stage.name == base.lower() and base not in contexts:
             base_stage = stage.index
     if base_stage < 0 and base != SCRATCH:
         _check_reference(statement, base, start.base)
     return StagePlan(
         index=len(stages),
-        name=start.name,
+        name="" if start.name and start.name in contexts else start.name,
         start=start,
         base=base,
         base_stage=base_stage,

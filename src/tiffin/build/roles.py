@@ -156,4 +156,5 @@ class Options(Value):
     network: str = "default"
     secrets: Mapping[str, bytes] = EMPTY
     ssh: Mapping[str, str] = EMPTY  # id -> path of an agent's socket
+    contexts: Mapping[str, str] = EMPTY  # named contexts: folder, docker-image://, oci-layout://, URL
     allow: tuple[str, ...] = ()  # entitlements: security.insecure, network.host, device

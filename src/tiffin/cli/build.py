@@ -58,6 +58,7 @@ def _build(parsed: Parsed, session: Session) -> int:
             secrets=secrets,
             ssh=ssh,
             allow=_entitlements(parsed.many("allow")),
+            contexts=dict(text.partition("=")[::2] for text in parsed.many("build-context")),
             progress=show,
         )
     except BuildFailed as error:
@@ -263,7 +264,7 @@ BUILD = Command(
             "",
             _NOT_YET,
         ),
-        ("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)", "", _NOT_YET),
+        ("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)", "", DONE),
         (
             "builder",
             "",

@@ -34,7 +34,10 @@ def wanted(parsed: Parsed) -> bool:
 def check(parsed: Parsed, session: Session, **words: Any) -> int:
     """Print the findings; the exit code is 1 if there are any, as docker's."""
     found = session.engine.images.check(
-        **words, target=parsed.text("target"), platform=parsed.text("platform")
+        **words,
+        target=parsed.text("target"),
+        platform=parsed.text("platform"),
+        contexts=dict(text.partition("=")[::2] for text in parsed.many("build-context")),
     )
     if parsed.text("call").endswith("format=json"):
         _show_json(found)

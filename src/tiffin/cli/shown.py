@@ -162,7 +162,7 @@ SESSIONS: dict[str, dict[str, str]] = {
     },
     "image build": {
         "test_build_check.py": "call check",
-        "test_build_language.py": "allow",
+        "test_build_language.py": "allow build-context",
         "test_builder_debug.py": "on-failure",
         "test_build_explain.py": "explain format metadata-file no-cache-filter",
         "test_session.py": "quiet tag",

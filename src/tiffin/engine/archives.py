@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tiffin.archive import load as archives
 from tiffin.archive import save as writing
 from tiffin.engine.again import Kept
@@ -9,7 +11,7 @@ from tiffin.engine.flight import in_flight
 from tiffin.engine.layers import commit_image
 from tiffin.engine.progress import silent
 from tiffin.engine.pull import choose
-from tiffin.errors import InvalidArgument
+from tiffin.errors import InvalidArgument, NotFound
 from tiffin.layer.limits import Limits
 from tiffin.spec import manifest as manifests
 from tiffin.spec.platform import Platform
@@ -61,6 +63,28 @@ def load(engine: Engine, source: BinaryIO | str, *, report: Report | None = None
     """
     with in_flight(engine, "load"), _open(engine, source) as archive:
         return [line for image in archive.images for line in _load_one(engine, archive, image, report)]
+
+
+def load_layout(engine: Engine, place: str) -> str:
+    """Bring one image of an OCI image layout into the store, without a name; return its id.
+
+    `place` is `FOLDER[:TAG][@DIGEST]`; a layout with one image needs neither.
+    """
+    path, _, digest = place.partition("@")
+    folder, _, tag = path.rpartition(":") if not os.path.isdir(path) else (path, "", "")
+    with in_flight(engine, "load"), archives.read_folder(folder) as archive:
+        found = [
+            image
+            for image in archive.images
+            if (not digest or image.top.digest == digest)
+            and (not tag or any(name.tag == tag for name in image.tags))
+        ]
+        if len(found) != 1:
+            held = ", ".join(image.top.digest for image in archive.images)
+            message = f"{place} names {'no image' if not found else f'{len(found)} images'} of the layout"
+            raise NotFound(message, hint=f"it holds {held}; write oci-layout://FOLDER:TAG or @DIGEST")
+        (line,) = _load_one(engine, archive, found[0].replace(tags=()), None)
+    return line.rpartition(" ")[2]
 
 
 def _open(engine: Engine, source: BinaryIO | str) -> Archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.build import entry
 from tiffin.build.events import StepDone
+from tiffin.build.named import LAYOUT
 from tiffin.build.roles import BaseImage, Layer
 from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.create import find_image
@@ -100,6 +101,10 @@ class _Images:
             nonlocal fetched
             fetched = True
 
+        if reference.startswith(LAYOUT):
+            from tiffin.engine.archives import load_layout
+
+            reference = load_layout(self._engine, reference.removeprefix(LAYOUT))
         wanted = "" if platform == Platform.here() else str(platform)
         record = find_image(
             self._engine,

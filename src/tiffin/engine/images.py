@@ -338,6 +338,7 @@ class Images:
         secrets: Mapping[str, bytes] = EMPTY,
         ssh: Mapping[str, str] = EMPTY,
         allow: Sequence[str] = (),
+        contexts: Mapping[str, str] = EMPTY,
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
         """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
@@ -345,12 +346,14 @@ class Images:
         With the build argument SOURCE_DATE_EPOCH (seconds since 1970) nothing that is built is younger than
         that, and the same input gives the same digest. `secrets` are what `RUN --mount=type=secret` may read,
         by id; `ssh` are sockets of agents, by id ("default"). Stages in `no_cache_filter` are built anew.
+        `contexts` are what names stand for: a folder, docker-image://REFERENCE, oci-layout://FOLDER or a URL.
         `allow` are entitlements: "security.insecure" and "device" are what a RUN may ask for only then.
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         naming: dict[str, Any] = {"dockerfile": dockerfile, "file": file, "tags": tags, "progress": progress}
         words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
         words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh, "allow": tuple(allow)}
+        words["contexts"] = dict(contexts)
         words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
         words["platform"] = platform
@@ -386,13 +389,14 @@ class Images:
         build_args: Mapping[str, str] = EMPTY,
         target: str = "",
         platform: str = "",
+        contexts: Mapping[str, str] = EMPTY,
     ) -> Checked:
         """Tell what the build checks find in a Dockerfile; nothing is built, base images are fetched.
 
         Raises DockerfileError for what cannot be read; what cannot be planned is the answer's `error`.
         """
         words: dict[str, Any] = {"dockerfile": dockerfile, "file": file}
-        named: dict[str, Any] = {"build_args": build_args, "target": target}
+        named: dict[str, Any] = {"build_args": build_args, "target": target, "contexts": dict(contexts)}
         if self._engine.outside():
             return self._engine.inside("images.check", context, platform=platform, **words, **named)  # type: ignore[no-any-return]
         from tiffin.build.roles import Options
