@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+import networks
 from engines import Engine, Failed
 from local import disk_after, group_archives, group_memory, group_tags
 
@@ -351,6 +352,11 @@ def group_many(bench: Bench) -> None:
     bench.interleave(bench.options.heavy, "many", many)
 
 
+def group_network(bench: Bench) -> None:
+    """Names, throughput and many containers on one network."""
+    networks.measure(bench, BASE)
+
+
 def group_rootless(bench: Bench) -> None:
     """Ordinary users: `run` beside podman's, builds and pulls beside our own root's."""
     root, heavy = bench.engines[0], bench.options.heavy
@@ -387,5 +393,6 @@ GROUPS = {
     "tags": group_tags,
     "memory": group_memory,
     "many": group_many,
+    "network": group_network,
     "rootless": group_rootless,
 }

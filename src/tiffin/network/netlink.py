@@ -30,7 +30,8 @@ _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _CODE = struct.Struct("=i")
-_BUFFER = 1 << 17
+_BUFFER = 1 << 15
+"""Bytes of one answer; the kernel makes none longer."""
 
 
 def attribute(kind: int, data: bytes) -> bytes:
