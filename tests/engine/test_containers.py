@@ -16,7 +16,7 @@ from tiffin.engine.exec import ExecRequest
 from tiffin.engine.streams import communicate
 from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, StartFailed
 from tiffin.spec import jsontext
-from tiffin.spec.container import ContainerConfig, HostConfig
+from tiffin.spec.container import ContainerConfig, HostConfig, LogConfig
 from tiffin.spec.mount import Mount
 
 if TYPE_CHECKING:
@@ -337,6 +337,42 @@ def test_following_logs_ends_with_the_container(engine: Engine) -> None:
         assert next(follower).data == b"one\n"
         connection.send_stdin(b"two\n")
         assert [entry.data for entry in follower] == [b"two\n"]
+    engine.containers.wait(container)
+
+
+@pytest.mark.parametrize("options", [{"max-file": "9"}, {"max-file": "9", "compress": "true"}], ids=str)
+def test_following_misses_no_file_of_a_log_that_is_rotated(engine: Engine, options: dict[str, str]) -> None:
+    """A reader that was slow goes on with the file that came next, however many there are meanwhile."""
+    numbers = "for i in $(seq 100); do echo line $i; done"
+    script = f"echo one; read line; {numbers}; echo done >&2; read line; echo last"
+    log = LogConfig(type="json-file", config={"max-size": "2k", **options})
+    wanted = config("sh", "-c", script, open_stdin=True, stdin_once=True)
+    container = engine.containers.create(wanted, HostConfig(log_config=log)).id
+    with engine.containers.start(container, attach=True, stdin=True) as connection:
+        follower = engine.containers.logs(container, stderr=False, follow=True)
+        assert next(follower).data == b"one\n"
+        connection.send_stdin(b"go\n")
+        while b"done" not in connection.recv().data:
+            pass
+        connection.send_stdin(b"go\n")
+        said = [entry.data for entry in follower]
+    assert said == [*(b"line %d\n" % number for number in range(1, 101)), b"last\n"]
+    engine.containers.wait(container)
+    again = [entry.data for entry in engine.containers.logs(container, stderr=False)]
+    assert again == [b"one\n", *said]
+
+
+def test_a_log_of_one_file_is_followed_from_its_beginning(engine: Engine) -> None:
+    """With one file only, that begins again when it is full: who follows it sees what is written then."""
+    script = "echo $(printf %01500d 1); read line; echo $(printf %0700d 2); echo last"
+    log = LogConfig(type="json-file", config={"max-size": "2k", "max-file": "1"})
+    wanted = config("sh", "-c", script, open_stdin=True, stdin_once=True)
+    container = engine.containers.create(wanted, HostConfig(log_config=log)).id
+    with engine.containers.start(container, attach=True, stdin=True) as connection:
+        follower = engine.containers.logs(container, follow=True)
+        assert next(follower).data == b"1\n".rjust(1501, b"0")
+        connection.send_stdin(b"go\n")
+        assert [entry.data for entry in follower] == [b"2\n".rjust(701, b"0"), b"last\n"]
     engine.containers.wait(container)
 
 

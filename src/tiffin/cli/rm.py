@@ -50,7 +50,7 @@ RM = Command(
             "bool",
             "Remove the specified link",
             "",
-            "refused: links are not built, as networks are not",
+            "refused: a link lasts as long as its container; network disconnect, or remove that",
         ),
         ("volumes", "v", "bool", "Remove anonymous volumes associated with the container", "", DONE),
     ),

@@ -76,34 +76,93 @@ def _parse(line: bytes) -> LogEntry | None:
 
 def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int) -> Iterator[bytes]:
     path = log_path(store.layout, record.id)
-    files = _rotated(path)
-    start = 0
-    if tail >= 0:
-        files, start = _tail_position(files, tail)
+    files, start = _tail_position(_rotated(path), tail)
+    if files:
+        first = _File(files[0])
+        first.stream.seek(start)
+    elif follow:
+        # It has not printed (or not even started) yet: its log may not exist.
+        try:
+            connect(store, record).close()
+            first = _File(path)
+        except (Conflict, FileNotFoundError):
+            return
+    else:
+        return
+    if follow:
+        yield from _follow(store, record, path, first)
+    else:
+        yield from _whole(path, first)
+
+
+def _whole(path: str, file: _File | None) -> Iterator[bytes]:
+    """Yield the lines of a file and of those that follow it."""
     rest = b""
-    for index, name in enumerate(files):
-        newest = index == len(files) - 1
-        with _open(name) as stream:
-            stream.seek(start)
-            start = 0
-            while chunk := stream.read(_CHUNK):
+    while file is not None:
+        with file.stream:
+            following = file.following(path)
+            for chunk in file.chunks():
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from lines
-            if newest and follow:
-                yield from _follow(store, record, path, stream.fileno(), rest)
-    if not files and follow:
-        yield from _follow_new(store, record, path)
+        file = following
 
 
-def _follow_new(store: Store, record: ContainerRecord, path: str) -> Iterator[bytes]:
-    """Follow a container that has not printed (or not even started) yet: its log may not exist."""
-    try:
-        connect(store, record).close()
-        stream = open(path, "rb")  # noqa: SIM115 - closed below
-    except (Conflict, FileNotFoundError):
-        return
-    with stream:
-        yield from _follow(store, record, path, stream.fileno(), b"")
+class _File:
+    """One of a log's files, open; the keeper may give it other names meanwhile, and compress it."""
+
+    def __init__(self, name: str) -> None:
+        """Open it; what is compressed is unpacked into a file without a name, to be read anyhow."""
+        self._packed: os.stat_result | None = None
+        try:
+            self.stream: BinaryIO = open(name, "rb")  # noqa: SIM115 - closed by whoever reads it
+        except FileNotFoundError:
+            if name.endswith(".gz"):
+                raise
+            name += ".gz"  # it has just been compressed
+            self.stream = open(name, "rb")  # noqa: SIM115
+        if name.endswith(".gz"):
+            self._packed = os.fstat(self.stream.fileno())
+            self.stream = _unpacked(self.stream, os.path.dirname(name))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what has not been read yet. A file that stays the only one begins again when it is full."""
+        if os.fstat(self.stream.fileno()).st_size < self.stream.tell():
+            self.stream.seek(0)
+        while chunk := self.stream.read(_CHUNK):
+            yield chunk
+
+    def following(self, path: str) -> _File | None:
+        """Open the file that was begun when this one was full; None while it is the newest.
+
+        Ask before reading: what has a successor is complete. One that has gone is followed by the oldest.
+        """
+        missed = False
+        while True:
+            files = _rotated(path)
+            place = next((index for index, name in enumerate(files) if self._is(name)), -1)
+            if place == len(files) - 1:
+                return None
+            if place < 0 and not missed:
+                missed = True  # it may just have got another name
+                continue
+            try:
+                found = _File(files[place + 1])
+            except FileNotFoundError:
+                continue
+            if place < 0 or self._is(files[place]):
+                return found
+            found.stream.close()  # all have got other names meanwhile
+
+    def _is(self, name: str) -> bool:
+        """Tell whether a name is this file's, which keeps its time when it is compressed."""
+        own = self._packed or os.fstat(self.stream.fileno())
+        try:
+            found = os.stat(name)
+        except FileNotFoundError:
+            return False
+        if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+            return True
+        return name.endswith(".gz") and found.st_mtime_ns == own.st_mtime_ns
 
 
 def _rotated(path: str) -> list[str]:
@@ -116,26 +175,24 @@ def _rotated(path: str) -> list[str]:
     return files
 
 
-def _open(name: str) -> BinaryIO:
-    """Open a file of a log; what is compressed is unpacked into a file without a name, to be read anyhow."""
-    try:
-        if not name.endswith(".gz"):
-            return open(name, "rb")
-    except FileNotFoundError:
-        name += ".gz"  # it has just been compressed
+def _unpacked(packed: BinaryIO, folder: str) -> BinaryIO:
+    """Return what is in a compressed file, as a file without a name."""
     import gzip
     import shutil
     import tempfile
 
-    unpacked = tempfile.TemporaryFile(dir=os.path.dirname(name))  # noqa: SIM115 - the caller closes it
-    with gzip.open(name) as packed:
-        shutil.copyfileobj(packed, unpacked, _CHUNK)
+    unpacked = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+    with packed, gzip.open(packed) as source:
+        shutil.copyfileobj(source, unpacked, _CHUNK)
+    unpacked.seek(0)
     return unpacked
 
 
 def _tail_position(files: list[str], tail: int) -> tuple[list[str], int]:
-    """Return the files and the offset in the first of them from which `tail` lines remain."""
+    """Return the files and the offset in the first of them from which `tail` lines remain (-1: all)."""
     missing = tail
+    if tail < 0:
+        return files, 0
     for index in range(len(files) - 1, -1, -1):
         offset, missing = _last_lines(files[index], missing)
         if missing == 0:
@@ -145,7 +202,7 @@ def _tail_position(files: list[str], tail: int) -> tuple[list[str], int]:
 
 def _last_lines(name: str, count: int) -> tuple[int, int]:
     """Return the offset of the last `count` lines of a file and how many of them it lacks."""
-    with _open(name) as stream:
+    with _File(name).stream as stream:
         end = position = stream.seek(0, os.SEEK_END)
         if count == 0:
             return end, 0
@@ -163,12 +220,11 @@ def _last_lines(name: str, count: int) -> tuple[int, int]:
     return 0, count - (1 if end else 0)
 
 
-def _follow(
-    store: Store, record: ContainerRecord, path: str, descriptor: int, rest: bytes
-) -> Iterator[bytes]:
+def _follow(store: Store, record: ContainerRecord, path: str, file: _File) -> Iterator[bytes]:
     """Yield lines as they are written, until the keeper has gone; woken by inotify, never by a clock."""
     from tiffin.engine.watch import Watch
 
+    rest = b""
     # The watch begins before the connection: what is written in between is seen by one of the two.
     with Watch(path) as watch:
         try:
@@ -177,11 +233,13 @@ def _follow(
             connection = None
         try:
             while True:
-                while chunk := os.read(descriptor, _CHUNK):
+                following = file.following(path)
+                for chunk in file.chunks():
                     *lines, rest = (rest + chunk).split(b"\n")
                     yield from lines
-                if watch.replaced(descriptor):
-                    descriptor = watch.reopen()
+                if following:
+                    file.stream.close()
+                    file = following
                     continue
                 if connection is None:
                     return
@@ -192,5 +250,6 @@ def _follow(
                     connection.close()
                     connection = None  # one last look at the file, then the end
         finally:
+            file.stream.close()
             if connection is not None:
                 connection.close()

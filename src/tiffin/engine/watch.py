@@ -24,7 +24,6 @@ class Watch:
     def __init__(self, path: str) -> None:
         """Watch the file's folder, so that a rotated log's successor is seen as well."""
         self._path = path
-        self._opened: int | None = None
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
         folder = os.fsencode(os.path.dirname(path))
@@ -59,14 +58,6 @@ class Watch:
         old = os.fstat(descriptor)
         return (new.st_dev, new.st_ino) != (old.st_dev, old.st_ino)
 
-    def reopen(self) -> int:
-        """Open the path anew; the descriptor belongs to the watch."""
-        fresh = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        if self._opened is not None:
-            os.close(self._opened)
-        self._opened = fresh
-        return fresh
-
     def __enter__(self) -> Self:
         """Return the watch."""
         return self
@@ -79,5 +70,3 @@ class Watch:
     ) -> None:
         """Close it."""
         os.close(self._fd)
-        if self._opened is not None:
-            os.close(self._opened)

@@ -179,6 +179,9 @@ def pack(path: str) -> None:
         while chunk := source.read(_CHUNK):
             out.write(packer.compress(chunk))
         out.write(packer.flush())
+        out.flush()
+        written = os.fstat(source.fileno())
+        os.utime(out.fileno(), ns=(written.st_atime_ns, written.st_mtime_ns))  # by which readers know it
     atomic.replace(f"{path}.gz.tmp", f"{path}.gz")
     os.unlink(path)
 

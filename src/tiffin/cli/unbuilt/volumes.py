@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiffin.cli.command import Command
 
-NOT_BUILT = "refused: not built yet; run -v NAME:/path makes volumes"
+NOT_BUILT = "refused: only cluster volumes can be changed, and tiffin is no swarm node"
 
 # fmt: off
 VOLUME_UPDATE = Command(
