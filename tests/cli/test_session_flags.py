@@ -87,6 +87,9 @@ def test_run_limits(tiffin: Tiffin) -> None:
     assert "can't fork" in said
     mounts = tiffin("run", "--rm", "--shm-size", "1m", "--cpus", "0.5", "box:1", "cat", "/proc/mounts")
     assert any(line.startswith("shm /dev/shm tmpfs") and "size=1024k" in line for line in mounts.splitlines())
+    quota = "cd /sys/fs/cgroup; cat cpu.max 2>/dev/null || cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us"
+    said = tiffin("run", "--rm", "--cpus", "0.5", "box:1", "sh", "-c", quota)
+    assert said.split() == ["50000", "100000"]
     eater = "a=xxxxxxxxxxxxxxxx; while :; do a=$a$a; done"
     done = tiffin.run("run", "--rm", "--memory", "32m", "--memory-swap", "32m", "box:1", "sh", "-c", eater)
     assert done.returncode == 137
@@ -124,6 +127,8 @@ def test_run_and_what_it_says_of_itself(tiffin: Tiffin, tmp_path: pathlib.Path) 
     assert (config["Hostname"], config["Domainname"]) == ("name", "dom")
     assert (config["StopSignal"], config["StopTimeout"]) == ("INT", 3)
     assert config["ExposedPorts"] == {"80/tcp": {}}
+    inside = tiffin("exec", made, "cat", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname")
+    assert inside == "name\ndom\n"
     tiffin("stop", made)
     assert tiffin("wait", made) == "9\n"
     tiffin("rm", made)

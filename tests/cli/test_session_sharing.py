@@ -14,6 +14,8 @@ import pytest
 from tests.rungs import needs_cgroups, needs_root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Tiffin
 
 
@@ -200,16 +202,29 @@ CDI = {
 }
 
 
+_CDI = "/var/run/cdi"
+
+
+@contextlib.contextmanager
+def described(devices: dict[str, object]) -> Iterator[None]:
+    """Have a CDI file on this host for a while."""
+    new = not os.path.isdir(_CDI)
+    os.makedirs(_CDI, exist_ok=True)
+    path = f"{_CDI}/tiffin-test-{os.getpid()}.json"
+    with open(path, "w") as stream:
+        json.dump(devices, stream)
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        if new:
+            os.rmdir(_CDI)
+
+
 @needs_root
 def test_devices_by_name(tiffin: Tiffin) -> None:
     """A CDI name brings its environment, nodes and mounts; an unknown one and missing gpus are said."""
-    folder = "/var/run/cdi"
-    new = not os.path.isdir(folder)
-    os.makedirs(folder, exist_ok=True)
-    path = f"{folder}/tiffin-test-{os.getpid()}.json"
-    with open(path, "w") as stream:
-        json.dump(CDI, stream)
-    try:
+    with described(CDI):
         script = "echo $THING $ONE; echo x > /dev/thing1; cat /thing"
         done = tiffin.run("run", "--rm", "--device", "example.com/thing=one", "box:1", "sh", "-c", script)
         with open("/etc/hostname") as stream:
@@ -222,10 +237,25 @@ def test_devices_by_name(tiffin: Tiffin) -> None:
             assert "could not select device driver" in tiffin.wrong(
                 "run", "--gpus", "all", "box:1", "true", code=125
             )
-    finally:
-        os.unlink(path)
-        if new:
-            os.rmdir(folder)
+
+
+@needs_root
+def test_gpus(tiffin: Tiffin) -> None:
+    """--gpus gives what the CDI file says of all, of so many, or of those that are named, and no other."""
+    devices = [{"name": name, "containerEdits": {"env": [f"GPU{name}=1"]}} for name in ("0", "1", "all")]
+    if any(
+        "nvidia" in name
+        for folder in ("/etc/cdi", _CDI)
+        if os.path.isdir(folder)
+        for name in os.listdir(folder)
+    ):
+        pytest.skip("this host has real ones")
+    with described({"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": devices}):
+        for wanted, found in (("all", "all"), ("1", "0"), ("device=1", "1"), ('"device=0,1"', "0 1")):
+            lines = tiffin("run", "--rm", "--gpus", wanted, "box:1", "env").splitlines()
+            assert sorted(line for line in lines if line.startswith("GPU")) == [
+                f"GPU{name}=1" for name in found.split()
+            ], wanted
 
 
 def test_unhealthy_ones_are_restarted_or_killed(tiffin: Tiffin) -> None:
