@@ -26,6 +26,7 @@ ENV PATH=/bin
 WORKDIR /made/deep
 RUN echo one > a; ln a b; ln -s a c; mkfifo d; mkdir -m 700 e; touch -t 200001010000 old; \
     echo more >> /srv/tree/file; mv /srv/tree/other /srv/tree/moved; chmod 750 /srv
+RUN rm -r /srv/tree/below && mkdir /srv/tree/below && echo x > /srv/tree/below/x && cp /srv/tree/holes /holes
 RUN rm -r /special/sub && mkdir /special/sub && echo x > /special/sub/x && rm a && ln -sf b c
 """
 _CHOWNS = _DOCKERFILE + "RUN chown -R 7:8 /made && mkdir /own && chown 9 /own\n"
@@ -59,12 +60,18 @@ def _context(folder: str) -> None:
         ("tree/file", "1"),
         ("tree/other", "2"),
         ("tree/below/file", "3"),
+        ("tree/names", "4"),
+        ("tree/holes", "5"),
         ("Dockerfile", _DOCKERFILE),
         ("Chowns", _CHOWNS),
     ):
         with open(f"{folder}/{name}", "w") as stream:
             stream.write(text)
     os.symlink("file", f"{folder}/tree/link")
+    os.link(f"{folder}/tree/names", f"{folder}/tree/names-too")
+    os.chmod(f"{folder}/tree/names", 0o6755)  # noqa: S103 - of nobody's
+    os.truncate(f"{folder}/tree/holes", 1 << 20)
+    os.setxattr(f"{folder}/tree/holes", "user.note", b"not copied")
     with open(f"{folder}/special.tar", "wb") as archive:
         archive.write(_archive())
 
@@ -96,11 +103,17 @@ def _as_user(user: User, file: str, *words: str, **variables: str) -> str:
 
 
 def test_root_and_users_build_the_same_image(many: User, single: User, tmp_path: Path) -> None:
-    """With --reproducible: others' files, links, pipes and devices, deletions, and what RUN wrote."""
+    """With --reproducible: others' files, links, pipes and devices, deletions, and what RUN wrote.
+
+    By overlays or copies: a store on overlayfs has those.
+    """
     _context(f"{tmp_path}/context")
     made = _as_root(tmp_path, "Dockerfile", "--reproducible")
-    assert _as_user(many, "Dockerfile", "--reproducible") == made
-    assert _as_user(single, "Dockerfile", "--reproducible") == made
+    for user in (many, single):
+        assert _as_user(user, "Dockerfile", "--reproducible") == made
+        copies = {"TIFFIN_SNAPSHOTTER": "copy", "TIFFIN_ROOT": f"{user.home}/copies"}
+        assert _as_user(user, "Dockerfile", "--reproducible", **copies) == made
+        user.tiffin("--root", f"{user.home}/copies", "system", "reset", "-f")
 
 
 def test_a_run_that_changes_owners_is_the_same_with_subordinate_ids(many: User, tmp_path: Path) -> None:

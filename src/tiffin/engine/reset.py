@@ -26,6 +26,8 @@ _OURS = (
     "reserve",
     "box",
     "sweep.lock",
+    "cachemounts",
+    "manifests",
 )
 """How the names in a store begin; what has others was never one, or holds more than that."""
 

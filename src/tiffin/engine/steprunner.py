@@ -53,10 +53,11 @@ class Runner:
             with self.started(request, record, attach=attach) as connection:
                 code = communicate(connection, b"", lambda stream, data: output(numbers[stream], data))
             draft = store.snapshots.adopt_upper(record.id)
-            if self._engine.settings.privilege.records_owners:
+            privilege = self._engine.settings.privilege
+            if privilege.records_owners:
                 from tiffin.store.copyup import keep_owners
 
-                keep_owners(store.stack(request.layers), draft.path)
+                keep_owners(store.stack(request.layers), draft.path, privilege.xattr)
         return RunResult(exit_code=code, draft=draft)
 
     @contextlib.contextmanager

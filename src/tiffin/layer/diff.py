@@ -108,7 +108,7 @@ class Serializer:
         self._foreign = {os.fsencode(xattr + name) for name in ("overlay.redirect", "overlay.metacopy")}
         self._parts: list[bytes] = []
         self._waiting = 0
-        self._first_names: dict[tuple[int, int], bytes] = {}
+        self._first: dict[tuple[int, int], Entry] = {}  # of files with several names
 
     def run(self, directory: str) -> None:
         """Write everything below a directory."""
@@ -203,10 +203,11 @@ class Serializer:
         entry.mtime = status.st_mtime_ns
         if status.st_nlink > 1:
             identity = status.st_dev, status.st_ino
-            first = self._first_names.setdefault(identity, path)
-            if first is not path:
+            first = self._first.setdefault(identity, entry)
+            if first is not entry:
                 entry.kind = tar.LINK
-                entry.link = first
+                entry.link = first.path
+                entry.uid, entry.gid = first.uid, first.gid  # which may be noted
                 self._emit(entry)
                 return -1
         if kind == stat.S_IFREG:

@@ -84,14 +84,14 @@ def give_tree(path: str, uid: int, gid: int) -> None:
             posix.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
 
 
-def keep_owners(stack: Stack, draft: str) -> None:
+def keep_owners(stack: Stack, draft: str, xattr: str) -> None:
     """Give files that replace others of the layers below the noted owners of those (see layer.owners).
 
     A program that writes a file anew and renames it over the old one has lost the note. A folder that was
-    removed and made anew is another one, with all that is in it.
+    removed and made anew is another one, with all that is in it; marks with the prefix `xattr` tell.
     """
     for folder, folders, files in os.walk(draft):
-        folders[:] = [name for name in folders if not whiteout.is_opaque(f"{folder}/{name}", "user.")]
+        folders[:] = [name for name in folders if not whiteout.is_opaque(f"{folder}/{name}", xattr)]
         for name in (*folders, *files):
             path = f"{folder}/{name}"
             if not stat.S_ISREG(mode := posix.lstat(path).st_mode) and not stat.S_ISDIR(mode):
