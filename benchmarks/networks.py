@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NETWORK = "bench-net"
 _MEBIBYTES = 2048
 _PORT = 5000
-_SERVE = f"nc -l -p {_PORT} > /dev/null"
+_SERVE = f"sleep 600 | nc -l -p {_PORT} > /dev/null"  # one whose input ends would hang up
 _READY = f"while ! netstat -ltn | grep -q ':{_PORT} '; do :; done"
 _WAIT = ("sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait")
 _QUESTIONS = 2000

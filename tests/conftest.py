@@ -79,7 +79,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     assert not _processes_naming(folder), "processes left behind"
     end = time.monotonic() + _PATIENCE_MS / 1000
     while _bridges_of(folder) and time.monotonic() < end:
-        select.select([], [], [], 0.05)  # a keeper that was the last on one takes it down, a second later
+        select.select([], [], [], 0.05)  # a keeper that was the last on one takes it down, seconds later
     assert not _bridges_of(folder), "bridges left behind"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME = "netns"
 """The symlink in the folder of the living: what `config.json` names as the network namespace."""
 
-_LINGER_SECONDS = 1.0
+_LINGER_SECONDS = 3.0
 """How long a network stays up that nobody is on: a loop of short runs need not make it anew each time."""
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _OURS = "02:42"
 _MARK = "tiffin"
 _ABANDONED_SECONDS = 5.0
-"""How long a network of another store must have been without a living keeper; keepers linger for one."""
+"""How long a network of another store must have been without a living keeper; keepers linger for three."""
 
 _ALIAS_LIMIT = 255
 
@@ -464,10 +464,10 @@ def _write_rules(place: Place, fresh: Facts | None = None, gone: Container[str] 
                 ports=tuple(elements),
             )
         )
-    rules.run(rules.script(place.table, networks))
+    text = rules.script(place.table, networks)
     if fresh and not fresh["docker"]:
         with nft.open_nft() as socket:
             found = _gates(socket)
-        for family, chain in found:
-            rules.run(rules.let_through(fresh["bridge"], family, chain))
         fresh["docker"] = bool(found)
+        text += "".join(rules.let_through(fresh["bridge"], family, chain) for family, chain in found)
+    rules.run(text)
