@@ -70,6 +70,9 @@ def test_a_failed_step_goes_when_it_works_or_is_pruned(tiffin: Tiffin, project: 
     """What is kept is listed by its id, pruned with the cache, and forgotten when the stage's RUN works."""
     tiffin.wrong("build", project)
     assert "failed: RUN" in tiffin("builder", "prune", "--dry-run")
+    (line,) = [line for line in tiffin("builder", "du").splitlines() if "failed: RUN" in line]
+    assert tiffin("builder", "debug", "--step", line.split()[0], "cat", "done") == "half\n"
+    assert "Description:   failed: RUN" in tiffin("builder", "du", "--verbose")
     tiffin("builder", "prune", "-f")
     assert "No failed step is kept" in tiffin.wrong("builder", "debug")
     tiffin.wrong("build", project)

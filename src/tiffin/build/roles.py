@@ -6,6 +6,7 @@ else (layers, cache) a build takes from the store itself.
 
 from __future__ import annotations
 
+from tiffin.spec.container import HostConfig
 from tiffin.spec.value import EMPTY, Value
 
 TYPE_CHECKING = False
@@ -154,6 +155,7 @@ class Options(Value):
     pull: bool = False
     labels: Mapping[str, str] = EMPTY
     network: str = "default"
+    host: HostConfig = HostConfig()  # names of hosts and limits of commands
     secrets: Mapping[str, bytes] = EMPTY
     ssh: Mapping[str, str] = EMPTY  # id -> path of an agent's socket
     contexts: Mapping[str, str] = EMPTY  # named contexts: folder, docker-image://, oci-layout://, URL

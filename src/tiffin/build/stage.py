@@ -331,6 +331,8 @@ class Stage:
         }
         if instruction.insecure or instruction.devices:
             ingredients["security"] = [instruction.insecure, list(map(list, instruction.devices))]
+        if self.session.options.host.extra_hosts:
+            ingredients["hosts"] = list(self.session.options.host.extra_hosts)
         if files:
             ingredients["script"] = files[0][1].decode()
         text = history.run(argv, self.arguments)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from tiffin.build.repositories import is_remote
-from tiffin.cli import build_check, build_explain, builder_debug, buildsecrets, keyvalues
+from tiffin.cli import build_check, build_explain, builder_debug, buildoutput, buildsecrets, keyvalues
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import BuildFailed, InvalidArgument
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
+    from tiffin.spec.container import HostConfig
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
-_PROGRESS = ("auto", "plain", "tty", "quiet", "none")
+_PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 
 
 def build(parsed: Parsed, session: Session) -> int:
@@ -39,14 +41,19 @@ def _build(parsed: Parsed, session: Session) -> int:
         raise InvalidArgument(message, hint="one of " + ", ".join(_PROGRESS))
     explained, shell = build_explain.wanted(parsed), builder_debug.wanted(parsed)
     quiet = parsed.flag("quiet") or wanted in {"quiet", "none"}
-    tags = tuple(parsed.many("tag"))
+    buildoutput.refuse_attestations(parsed)
+    outputs = buildoutput.read(parsed)
+    tags = buildoutput.tags(outputs, parsed.many("tag"))
+    loads, began = buildoutput.loads(outputs), time.time_ns()
     secrets = buildsecrets.secrets(parsed.many("secret"), session.settings.environment)
     ssh = buildsecrets.agents(parsed.many("ssh"), session.settings.environment)
     show = display(sys.stderr, kind="quiet" if quiet else wanted, tags=tags)
     try:
         built = session.engine.images.build(
             **_source(parsed),
-            tags=tags,
+            tags=tags if loads else (),
+            host=_host(parsed),
+            annotations=buildoutput.annotated(parsed),
             build_args=_arguments(parsed, session),
             target=parsed.text("target"),
             no_cache=parsed.flag("no-cache"),
@@ -73,13 +80,26 @@ def _build(parsed: Parsed, session: Session) -> int:
     finally:
         show.close()
     _write_files(parsed, session, built.image_id, tags)
+    buildoutput.deliver(session, built.image_id, outputs, tags)
+    if not loads:
+        session.engine.images.forget_built(built.image_id, began)
     if not quiet:
         show.finish(built)
-    elif not explained:
+    elif not explained and all(output.dest != "-" for output in outputs):
         sys.stdout.write(f"{built.image_id}\n")
     if explained:
         build_explain.show(built.explanation, parsed.text("format"))
     return 0
+
+
+def _host(parsed: Parsed) -> HostConfig:
+    """Return the names of hosts and the limits that commands are to have."""
+    from tiffin.cli import amounts, options, plumbing
+    from tiffin.spec.container import HostConfig
+
+    size = parsed.text("shm-size")
+    host = HostConfig(**options.limits(parsed), **plumbing.of_builds(parsed))
+    return host.replace(shm_size=amounts.size(size)) if size else host
 
 
 def _write_files(parsed: Parsed, session: Session, image_id: str, tags: tuple[str, ...]) -> None:
@@ -175,7 +195,8 @@ def _text(raw: bytes) -> str:
 
 
 _NOT_YET = "refused: not built yet"
-_LIMITS = "refused: limits for RUN are not built yet"
+_ABSENT = "differs: only false; attestations are not made"
+_SQUASH = "refused: a last stage that copies from another one makes one layer"
 _SAME = "differs: accepted; it changes nothing here"
 
 
@@ -186,7 +207,7 @@ BUILD = Command(
     minimum=1,
     maximum=1,
     flags=(
-        ("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")', "", _NOT_YET),
+        ("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")', "", DONE),
         ("build-arg", "", "list", "Set build-time variables", "", DONE),
         ("cache-from", "", "strings", "Images to consider as cache sources", "", _NOT_YET),
         (
@@ -195,14 +216,14 @@ BUILD = Command(
             "string",
             'Set the parent cgroup for the "RUN" instructions during build',
             "",
-            _LIMITS,
+            DONE,
         ),
         ("compress", "", "bool", "Compress the build context using gzip", "", _SAME),
-        ("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period", "", _LIMITS),
-        ("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota", "", _LIMITS),
-        ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", _LIMITS),
-        ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", _LIMITS),
-        ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", _LIMITS),
+        ("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period", "", DONE),
+        ("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota", "", DONE),
+        ("cpu-shares", "c", "int", "CPU shares (relative weight)", "", DONE),
+        ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)", "", DONE),
+        ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)", "", DONE),
         ("disable-content-trust", "", "bool", "Skip image verification", "true", _SAME),
         ("explain", "", "bool", "Say of each step why it was cached or ran, and what that cost", "", DONE),
         ("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', "", DONE),
@@ -218,14 +239,14 @@ BUILD = Command(
             "refused: it is for Windows containers",
         ),
         ("label", "", "list", "Set metadata for an image", "", DONE),
-        ("memory", "m", "bytes", "Memory limit", "", _LIMITS),
+        ("memory", "m", "bytes", "Memory limit", "", DONE),
         (
             "memory-swap",
             "",
             "bytes",
             "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
             "",
-            _LIMITS,
+            DONE,
         ),
         (
             "network",
@@ -241,11 +262,11 @@ BUILD = Command(
         ("quiet", "q", "bool", "Suppress the build output and print image ID on success", "", DONE),
         ("rm", "", "bool", "Remove intermediate containers after a successful build", "true", _SAME),
         ("security-opt", "", "strings", "Security options", "", _NOT_YET),
-        ("shm-size", "", "bytes", 'Size of "/dev/shm"', "", _LIMITS),
-        ("squash", "", "bool", "Squash newly built layers into a single new layer", "", _NOT_YET),
+        ("shm-size", "", "bytes", 'Size of "/dev/shm"', "", DONE),
+        ("squash", "", "bool", "Squash newly built layers into a single new layer", "", _SQUASH),
         ("tag", "t", "list", 'Name and optionally a tag in the "name:tag" format', "", DONE),
         ("target", "", "string", "Set the target build stage to build.", "", DONE),
-        ("ulimit", "", "ulimit", "Ulimit options", "[]", _LIMITS),
+        ("ulimit", "", "ulimit", "Ulimit options", "[]", DONE),
         # BuildKit's (docker buildx build).
         (
             "allow",
@@ -255,14 +276,14 @@ BUILD = Command(
             "",
             "differs: network.host needs none",
         ),
-        ("annotation", "", "stringArray", "Add annotation to the image", "", _NOT_YET),
+        ("annotation", "", "stringArray", "Add annotation to the image", "", "differs: of the manifest only"),
         (
             "attest",
             "",
             "stringArray",
             "Attestation parameters (format: `type=sbom,generator=image`)",
             "",
-            _NOT_YET,
+            "differs: only with disabled=true; attestations are not made",
         ),
         ("build-context", "", "stringArray", "Additional build contexts (e.g., name=path)", "", DONE),
         (
@@ -289,7 +310,7 @@ BUILD = Command(
             "bool",
             "Shorthand for `--output=type=docker`",
             "",
-            "differs: accepted; every build is loaded",
+            DONE,
         ),
         ("metadata-file", "", "string", "Write build result metadata to a file", "", DONE),
         ("no-cache-filter", "", "stringArray", "Do not cache specified stages", "", DONE),
@@ -301,24 +322,24 @@ BUILD = Command(
             "stop",
             DONE,
         ),
-        ("output", "o", "stringArray", "Output destination (format: `type=local,dest=path`)", "", _NOT_YET),
+        ("output", "o", "stringArray", "Output destination (format: `type=local,dest=path`)", "", DONE),
         ("policy", "", "stringArray", "Policy configuration", "", _NOT_YET),
         (
             "progress",
             "",
             "string",
-            "Set type of progress output (`auto`, `plain`, `tty`, `quiet`, `none`)",
+            "Set type of progress output (`auto`, `plain`, `tty`, `rawjson`, `quiet`, `none`)",
             "auto",
-            "differs: no rawjson",
+            DONE,
         ),
-        ("provenance", "", "string", "Shorthand for `--attest=type=provenance`", "", _NOT_YET),
+        ("provenance", "", "string", "Shorthand for `--attest=type=provenance`", "", _ABSENT),
         (
             "push",
             "",
             "bool",
             "Shorthand for `--output=type=registry`",
             "",
-            "refused: push the image after the build",
+            "differs: what is pushed is in the store, too",
         ),
         (
             "reproducible",
@@ -328,8 +349,15 @@ BUILD = Command(
             "",
             DONE,
         ),
-        ("resource", "", "stringArray", "Resource limits for build containers", "", _LIMITS),
-        ("sbom", "", "string", "Shorthand for `--attest=type=sbom`", "", _NOT_YET),
+        (
+            "resource",
+            "",
+            "stringArray",
+            "Resource limits for build containers",
+            "",
+            "refused: limits have flags of their own",
+        ),
+        ("sbom", "", "string", "Shorthand for `--attest=type=sbom`", "", _ABSENT),
         (
             "secret",
             "",

@@ -19,9 +19,13 @@ _COLUMN = 52
 
 
 def display(stream: TextIO, *, kind: str, tags: Sequence[str]) -> Quiet | Lines:
-    """Return what shows a build: `auto`, `plain`, `tty` or `quiet`."""
+    """Return what shows a build: `auto`, `plain`, `tty`, `rawjson` or `quiet`."""
     if kind == "quiet":
         return Quiet()
+    if kind == "rawjson":
+        from tiffin.cli.build_rawjson import RawJson
+
+        return RawJson(stream)
     if kind == "tty" or (kind == "auto" and stream.isatty()):
         return Live(stream, tags)
     return Lines(stream, tags)

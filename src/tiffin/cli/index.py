@@ -11,6 +11,7 @@ INDEX = {
     "build": "build:BUILD",
     "builder build": "build:BUILD",
     "builder debug": "builder_debug:BUILDER_DEBUG",
+    "builder du": "builder_du:BUILDER_DU",
     "builder explain": "build_explain:BUILDER_EXPLAIN",
     "builder prune": "prune:BUILDER_PRUNE",
     "container attach": "attach:ATTACH",

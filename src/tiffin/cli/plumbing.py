@@ -41,6 +41,15 @@ def members(parsed: Parsed) -> dict[str, Any]:
     }
 
 
+def of_builds(parsed: Parsed) -> dict[str, Any]:
+    """Return what commands of a build are handed on, as members of HostConfig."""
+    return {
+        "ulimits": tuple(_ulimit(parsed, text) for text in parsed.many("ulimit")),
+        "extra_hosts": tuple(_extra_host(parsed, text) for text in parsed.many("add-host")),
+        "cgroup_parent": parsed.text("cgroup-parent"),
+    }
+
+
 def _egress(parsed: Parsed) -> tuple[str, ...] | None:
     """Return what `allow=A,B`, as often as one likes, or `none` says; None where nothing is said."""
     texts = parsed.many("egress")

@@ -40,6 +40,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "builder debug": {
         "test_builder_debug.py": "secret ssh step",
     },
+    "builder du": {
+        "test_builder_debug.py": "verbose",
+    },
     "builder explain": {
         "test_build_explain.py": "format",
     },
@@ -163,6 +166,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "image build": {
         "test_build_check.py": "call check",
         "test_build_language.py": "allow build-context",
+        "test_build_output.py": (
+            "add-host annotation attest load output provenance push sbom shm-size ulimit"
+        ),
         "test_builder_debug.py": "on-failure",
         "test_build_explain.py": "explain format metadata-file no-cache-filter",
         "test_session.py": "quiet tag",

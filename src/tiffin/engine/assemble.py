@@ -5,10 +5,11 @@ from __future__ import annotations
 from tiffin.spec import mediatype
 from tiffin.spec.descriptor import Descriptor
 from tiffin.spec.manifest import Manifest
+from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tiffin.spec.image import ImageConfig
     from tiffin.spec.reference import Reference
@@ -23,10 +24,11 @@ def assemble(
     *,
     size: int,
     tags: Sequence[Reference] = (),
+    annotations: Mapping[str, str] = EMPTY,
 ) -> ImageRecord:
     """Commit an image of layers that are in the store (a lease holds them); `size` is unpacked bytes."""
     described = store.content.put_bytes(config.raw, mediatype.OCI_CONFIG)
-    manifest = Manifest.build(described, layers)
+    manifest = Manifest.build(described, layers, annotations)
     descriptor = store.content.put_bytes(manifest.raw, manifest.media_type)
     return store.images.commit(config=config, manifest=descriptor, top=descriptor, size=size, tags=tags)
 

@@ -7,15 +7,17 @@ from tiffin.build.events import StepDone
 from tiffin.build.named import LAYOUT
 from tiffin.build.roles import BaseImage, Layer
 from tiffin.engine.assemble import assemble, built_layer
-from tiffin.engine.create import find_image
+from tiffin.engine.create import check_host, find_image
 from tiffin.engine.steprunner import Runner
 from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.spec.container import ContainerConfig
 from tiffin.spec.platform import Platform
 from tiffin.spec.reference import Reference
+from tiffin.spec.value import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO
 
     from tiffin.build.checking import Checked
@@ -35,9 +37,11 @@ def build(
     tags: Sequence[str],
     options: Options,
     progress: Callable[[BuildEvent], None] | None,
+    annotations: Mapping[str, str] = EMPTY,
 ) -> Built:
     """Build an image and name it; see `Images.build`."""
     names = [_tag(tag) for tag in tags]  # before anything is built
+    check_host(options.host, engine.settings.privilege, ContainerConfig())
     if options.network not in {"default", "none", "host"}:
         message = f"network {options.network} not found"
         raise Unsupported(
@@ -54,8 +58,8 @@ def build(
         engine.store,
         context,
         images=_Images(engine),
-        runner=Runner(engine),
-        exporter=_Exporter(engine, names),
+        runner=Runner(engine, options.host),
+        exporter=_Exporter(engine, names, annotations),
         dockerfile=dockerfile,
         file=file,
         options=options,
@@ -140,8 +144,9 @@ class _Images:
 class _Exporter:
     """Makes the result an image: config, manifest, names, in one durable commit."""
 
-    def __init__(self, engine: Engine, names: Sequence[Reference]) -> None:
+    def __init__(self, engine: Engine, names: Sequence[Reference], annotations: Mapping[str, str]) -> None:
         self._engine = engine
+        self._annotations = annotations
         self._names = names
 
     def export(self, config: ImageConfig, layers: tuple[Layer, ...]) -> str:
@@ -149,6 +154,8 @@ class _Exporter:
         store = self._engine.store
         descriptors = [layer.blob or built_layer(store, layer.diff_id, layer.chain_id) for layer in layers]
         size = sum(layer.size for layer in layers)
-        record = assemble(store, config, descriptors, size=size, tags=self._names)
+        record = assemble(
+            store, config, descriptors, size=size, tags=self._names, annotations=self._annotations
+        )
         store.events.append("image", "build", record.id, {"name": record.id})
         return record.id

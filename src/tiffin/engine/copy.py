@@ -155,7 +155,7 @@ def copy_into(
     def start(data: int) -> Visit:
         return visit.in_container(engine, record, request, data)
 
-    size = _piped(archive, start) if callable(archive) else feed(archive, start)
+    size = piped(archive, start) if callable(archive) else feed(archive, start)
     engine.store.events.append("container", "extract-to-dir", record.id, event_attributes(record))
     return size
 
@@ -189,7 +189,7 @@ def feed(stream: BinaryIO, start: Callable[[int], Visit]) -> int:
     """Let a visitor read a stream, by its descriptor where it has one; return the bytes that it says."""
     number = _descriptor(stream)
     if number < 0:
-        return _piped(lambda write: _copy(stream, write), start)
+        return piped(lambda write: _copy(stream, write), start)
     with start(number) as visitor:
         size: int = visitor.report()["size"]
     return size
@@ -208,7 +208,7 @@ def _copy(stream: BinaryIO, write: Write) -> None:
         write(data)
 
 
-def _piped(produce: Callable[[Write], object], start: Callable[[int], Visit]) -> int:
+def piped(produce: Callable[[Write], object], start: Callable[[int], Visit]) -> int:
     """Let a visitor read what a function writes; return the bytes that it says."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
 

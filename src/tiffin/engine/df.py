@@ -7,6 +7,7 @@ cache's. A container is its whole folder, its log too; numbers are lengths of fi
 from __future__ import annotations
 
 from tiffin.engine.image_views import ImageView, image_view
+from tiffin.engine.prune import text_of
 from tiffin.spec.value import Value
 from tiffin.store import atomic
 from tiffin.store.cachemounts import CacheMounts
@@ -59,6 +60,7 @@ class StepUsage(Value):
     last_used: int
     uses: int
     shared: bool
+    text: str = ""
 
 
 class DiskUsage(Value):
@@ -123,6 +125,7 @@ def _steps(engine: Engine) -> tuple[StepUsage, ...]:
                 last_used=step.last_used,
                 uses=step.uses,
                 shared=step.result["chain_id"] in in_use,
+                text=text_of(step.ingredients),
             )
         )
     caches = CacheMounts(engine.store.layout.cache_mounts).list()
@@ -138,6 +141,7 @@ def _cache_mount(cache: CacheMount) -> StepUsage:
         last_used=cache.last_used,
         uses=1,
         shared=False,
+        text=f"cache mount {cache.name}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.engine.image_views import HistoryView, ImageView, image_inspect, image_view
 from tiffin.errors import BuildFailed, InvalidArgument, NotFound, Unsupported
+from tiffin.spec.container import HostConfig
 from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from tiffin.keeper.client import Connection
     from tiffin.store.compare import Difference
     from tiffin.store.images import ImageRecord
+
+
+_NO_HOST = HostConfig()
 
 
 class Removed(Value):
@@ -339,6 +343,8 @@ class Images:
         ssh: Mapping[str, str] = EMPTY,
         allow: Sequence[str] = (),
         contexts: Mapping[str, str] = EMPTY,
+        host: HostConfig = _NO_HOST,
+        annotations: Mapping[str, str] = EMPTY,
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
         """Build an image from a folder, a tar (a binary stream), or only `dockerfile`, a text.
@@ -348,12 +354,15 @@ class Images:
         by id; `ssh` are sockets of agents, by id ("default"). Stages in `no_cache_filter` are built anew.
         `contexts` are what names stand for: a folder, docker-image://REFERENCE, oci-layout://FOLDER or a URL.
         `allow` are entitlements: "security.insecure" and "device" are what a RUN may ask for only then.
+        `host` has names of hosts and limits for its commands; `annotations` are the manifest's.
         Raises DockerfileError, BuildFailed (a RUN that fails; the previous image stays), NotFound.
         """
         naming: dict[str, Any] = {"dockerfile": dockerfile, "file": file, "tags": tags, "progress": progress}
+        naming["annotations"] = annotations
         words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
         words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh, "allow": tuple(allow)}
         words["contexts"] = dict(contexts)
+        words["host"] = host
         words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
         words["platform"] = platform
@@ -405,6 +414,38 @@ class Images:
 
         options = Options(**named, platform=Platform.parse(platform) if platform else None)
         return check(self._engine, context, options=options, **words)
+
+    def write_files(self, name: str, out: BinaryIO) -> None:
+        """Write the files of an image as one tar."""
+        if self._engine.outside():
+            self._engine.inside("images.write_files", name, out)
+            return
+        from tiffin.engine.outputs import write_files
+
+        write_files(self._engine, name, out)
+
+    def unpack_files(self, name: str, folder: str) -> int:
+        """Write the files of an image into a folder of the host; return their bytes."""
+        if self._engine.outside():
+            return self._engine.inside("images.unpack_files", name, folder)  # type: ignore[no-any-return]
+        from tiffin.engine.outputs import unpack_files
+
+        return unpack_files(self._engine, name, folder)
+
+    def write_archive(self, name: str, tags: Sequence[str], out: BinaryIO) -> None:
+        """Write an image as `save` does, under names that it need not have here."""
+        if self._engine.outside():
+            self._engine.inside("images.write_archive", name, tags, out)
+            return
+        from tiffin.engine.outputs import write_archive
+
+        write_archive(self._engine, name, tags, out)
+
+    def forget_built(self, image_id: str, since: int) -> None:
+        """Remove a build's image that was not wanted here: nameless, and younger than a moment (ns)."""
+        from tiffin.engine.outputs import forget
+
+        forget(self._engine, image_id, since)
 
     def failed(self, step: str = "") -> Kept:
         """Return a failed step that was kept, by its id, or the last one; raises NotFound."""

@@ -32,7 +32,7 @@ sys.path[:] = sys.argv[2].split("\\n")
 from tiffin.engine.inside import serve
 serve(sys.argv[1])
 """
-_WRITING = {"images.save", "containers.export"}
+_WRITING = {"images.save", "images.write_archive", "images.write_files", "containers.export"}
 """Verbs whose stream is written."""
 
 _SPARED = 16 << 20

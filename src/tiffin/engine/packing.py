@@ -60,7 +60,7 @@ def repacked(manifest: Manifest, layers: Sequence[Descriptor]) -> Manifest:
     if any(layer.media_type in _OCI.values() for layer in layers):
         config = config.replace(media_type=mediatype.OCI_CONFIG)
         layers = [layer.replace(media_type=_oci_type(layer)) for layer in layers]
-    return Manifest.build(config, layers)
+    return Manifest.build(config, layers, manifest.annotations)
 
 
 def _oci_type(layer: Descriptor) -> str:

@@ -221,7 +221,7 @@ class Planner:
                     id=step.key,
                     size=size,
                     why=why,
-                    names=(_text_of(step.ingredients),),
+                    names=(text_of(step.ingredients),),
                     last_used=step.last_used,
                     mark=str(step.last_used),
                 )
@@ -288,7 +288,7 @@ def _is_as_it_was(record: ImageRecord, item: Doomed) -> bool:
     return names == _names_of(record) and used in {"", str(record.last_used)}
 
 
-def _text_of(ingredients: Mapping[str, object]) -> str:
+def text_of(ingredients: Mapping[str, object]) -> str:
     """Return what a build step did, as far as its ingredients say."""
     if ingredients.get("kind") == "FAILED":
         return f"failed: {ingredients.get('text')}"

@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     from tiffin.keeper.client import Connection
 
 _CLEANUP_SECONDS = 30.0
+_NO_HOST = HostConfig()
 _APT_CONFIG = "/dev/tiffin-apt.conf"
 
 
 class Runner:
     """Runs a RUN as a container of its own that has no record and leaves nothing but its upper folder."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Run in an engine's store."""
+    def __init__(self, engine: Engine, host: HostConfig = _NO_HOST) -> None:
+        """Run in an engine's store; `host` has names of hosts and limits."""
         self._engine = engine
+        self._host = host
         self._running: set[Connection] = set()
 
     def cancel(self) -> None:
@@ -140,7 +142,7 @@ class Runner:
         """Return how a command is on a network; an ordinary user has no bridges, and uses the host's."""
         if mode == "default":
             mode = "bridge" if self._engine.settings.privilege.rung == "root" else "host"
-        host = HostConfig(network_mode=mode, log_config=LogConfig(type="none"))
+        host = self._host.replace(network_mode=mode, log_config=LogConfig(type="none"))
         if mode != "bridge":
             return host, EMPTY
         from tiffin.engine import wiring

@@ -25,7 +25,9 @@ class Manifest(Value):
     annotations: Mapping[str, str] = EMPTY
 
     @staticmethod
-    def build(config: Descriptor, layers: Sequence[Descriptor]) -> Manifest:
+    def build(
+        config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] = EMPTY
+    ) -> Manifest:
         """Make an OCI manifest (docker's media types where the config has docker's) and its bytes."""
         docker = config.media_type == mediatype.DOCKER_CONFIG
         media_type = mediatype.DOCKER_MANIFEST if docker else mediatype.OCI_MANIFEST
@@ -35,8 +37,12 @@ class Manifest(Value):
             "config": config.to_json(),
             "layers": [layer.to_json() for layer in layers],
         }
+        if annotations:
+            body["annotations"] = dict(annotations)
         raw = jsontext.dumps_bytes(body)
-        return Manifest(raw=raw, media_type=media_type, config=config, layers=tuple(layers))
+        return Manifest(
+            raw=raw, media_type=media_type, config=config, layers=tuple(layers), annotations=annotations
+        )
 
 
 class Index(Value):
