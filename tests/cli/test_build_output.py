@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rungs import needs_cgroups
 from tests.servers import DOCKER_REGISTRY, DockerRegistry
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ def test_push_sends_every_name_with_its_annotations(
         pytest.skip("docker-registry is not installed")
     with DockerRegistry(str(tmp_path / "registry")) as registry:
         names = (f"{registry.host}/pushed:1", f"{registry.host}/pushed:2")
-        words = ("--annotation", "org.example.note=kept", "--annotation", "manifest:other=too")
-        tiffin("build", "--push", "-t", names[0], "-t", names[1], *words, project)
+        note, other = "org.example.note=kept", "manifest:other=too"
+        tiffin(
+            *("build", "--push", "-t", names[0], "-t", names[1]),
+            *("--annotation", note, "--annotation", other, project),
+        )
         for name in names:
             manifest = json.loads(tiffin("manifest", "inspect", "--insecure", name))
             assert manifest["annotations"] == {"org.example.note": "kept", "other": "too"}
@@ -91,8 +95,10 @@ def test_commands_have_names_and_limits(tiffin: Tiffin, tmp_path: pathlib.Path) 
     (tmp_path / "Dockerfile").write_text(
         "FROM box:1\nRUN cat /etc/hosts > /seen; ulimit -n >> /seen; cat /proc/mounts >> /seen\n"
     )
-    words = ("--add-host", "far:10.9.8.7", "--ulimit", "nofile=123:123", "--shm-size", "1m")
-    tiffin("build", "-t", "limited", *words, str(tmp_path))
+    tiffin(
+        *("build", "-t", "limited", "--add-host", "far:10.9.8.7"),
+        *("--ulimit", "nofile=123:123", "--shm-size", "1m", str(tmp_path)),
+    )
     seen = tiffin("run", "--rm", "limited", "cat", "/seen")
     assert "10.9.8.7\tfar" in seen
     assert "\n123\n" in seen
@@ -109,3 +115,21 @@ def test_progress_for_programs(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
     logs = [log for line in lines for log in line.get("logs", ()) if log["vertex"] == ran["digest"]]
     assert [base64.b64decode(log["data"]) for log in logs] == [b"said\n"]
     assert "exit code: 3" in vertexes[-1]["error"]
+
+
+@needs_cgroups
+def test_commands_are_limited(tiffin: Tiffin, tmp_path: pathlib.Path) -> None:
+    """A RUN is in a cgroup with the memory, the processors and the share of them that were given."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM box:1\nRUN cat /proc/self/status > /seen; cd /sys/fs/cgroup; "
+        "cat memory.max cpu.max memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us >> /seen; true\n"
+    )
+    tiffin(
+        *("build", "-t", "limited:2", "--memory", "64m", "--memory-swap", "64m", "--cpu-period", "100000"),
+        *("--cpu-quota", "50000", "--cpu-shares", "512", "--cpuset-cpus", "0", "--cpuset-mems", "0"),
+        *("--cgroup-parent", "/tiffin-parent", str(tmp_path)),
+    )
+    seen = tiffin("run", "--rm", "limited:2", "cat", "/seen")
+    assert "Cpus_allowed_list:\t0\n" in seen
+    assert f"\n{64 << 20}\n" in seen
+    assert "\n50000" in seen

@@ -167,7 +167,8 @@ SESSIONS: dict[str, dict[str, str]] = {
         "test_build_check.py": "call check",
         "test_build_language.py": "allow build-context",
         "test_build_output.py": (
-            "add-host annotation attest load output provenance push sbom shm-size ulimit"
+            "add-host annotation attest cgroup-parent cpu-period cpu-quota cpu-shares cpuset-cpus "
+            "cpuset-mems load memory memory-swap output provenance push sbom shm-size ulimit"
         ),
         "test_builder_debug.py": "on-failure",
         "test_build_explain.py": "explain format metadata-file no-cache-filter",

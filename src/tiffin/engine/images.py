@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tiffin.engine.image_views import HistoryView, ImageView, image_inspect, image_view
 from tiffin.errors import BuildFailed, InvalidArgument, NotFound, Unsupported
-from tiffin.spec.container import HostConfig
 from tiffin.spec.reference import Reference, familiar
 from tiffin.spec.value import EMPTY, Value
 
@@ -30,11 +29,9 @@ if TYPE_CHECKING:
     from tiffin.engine.pull import Pulled
     from tiffin.engine.push import Pushed
     from tiffin.keeper.client import Connection
+    from tiffin.spec.container import HostConfig
     from tiffin.store.compare import Difference
     from tiffin.store.images import ImageRecord
-
-
-_NO_HOST = HostConfig()
 
 
 class Removed(Value):
@@ -343,7 +340,7 @@ class Images:
         ssh: Mapping[str, str] = EMPTY,
         allow: Sequence[str] = (),
         contexts: Mapping[str, str] = EMPTY,
-        host: HostConfig = _NO_HOST,
+        host: HostConfig | None = None,
         annotations: Mapping[str, str] = EMPTY,
         progress: Callable[[BuildEvent], None] | None = None,
     ) -> Built:
@@ -362,7 +359,8 @@ class Images:
         words: dict[str, Any] = {"build_args": build_args, "target": target, "labels": labels}
         words |= {"no_cache": no_cache, "pull": pull, "secrets": secrets, "ssh": ssh, "allow": tuple(allow)}
         words["contexts"] = dict(contexts)
-        words["host"] = host
+        if host is not None:
+            words["host"] = host
         words["no_cache_filter"] = tuple(name.lower() for name in no_cache_filter)
         words["network"] = network or "default"
         words["platform"] = platform
