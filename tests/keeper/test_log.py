@@ -38,6 +38,21 @@ def test_one_entry_per_line(tmp_path: Path) -> None:
     assert [clock.to_ns(e["time"]) for e in found] == sorted(clock.to_ns(e["time"]) for e in found)
 
 
+@given(st.lists(st.text(st.sampled_from('\\\n"nr\x00\u00e9\u20ac'), max_size=20), max_size=4))
+def test_quoting_is_undone_by_reading(chunks: list[str]) -> None:
+    """Backslashes, quotes and newlines in any order come back as they were, one line an entry."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = JsonLog(f"{folder}/log")
+        for chunk in chunks:
+            log.write("stdout", chunk.encode())
+        log.close()
+        *lines, rest = "".join(chunks).split("\n")
+        expected = [f"{line}\n" for line in lines] + ([rest] if rest else [])
+        assert [e["log"] for e in entries(f"{folder}/log")] == expected
+
+
 def test_attributes_stand_in_each_entry(tmp_path: Path) -> None:
     """Options like `--log-opt labels=` appear as `attrs`."""
     log = JsonLog(f"{tmp_path}/log", attributes=(("tier", 'a"b'),))
