@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 _NETWORK = "bench-net"
 _MEBIBYTES = 2048
 _PORT = 5000
-_SERVE = f"sleep 600 | nc -l -p {_PORT} > /dev/null"  # one whose input ends would hang up
-_READY = f"while ! netstat -ltn | grep -q ':{_PORT} '; do :; done"
 _WAIT = ("sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait")
 _QUESTIONS = 2000
 # Asks the container's own name server about its neighbour; prints the median of the answers' milliseconds.
@@ -40,6 +37,25 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         assert answer[7], "no address"
 print(statistics.median(times) * 1000)
 """
+# Small programs, as what images have (busybox's nc) is slower than any network here.
+_SINK = """
+import socket, sys
+with socket.create_server(("", int(sys.argv[1]))) as server:
+    print("ready", flush=True)
+    with server.accept()[0] as client:
+        piece = bytearray(1 << 20)
+        while client.recv_into(piece):
+            pass
+"""
+_SOURCE = """
+import socket, sys
+piece = bytes(1 << 20)
+with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as sock:
+    for _ in range(int(sys.argv[3])):
+        sock.sendall(piece)
+    sock.shutdown(socket.SHUT_WR)
+    sock.recv(1)  # the other's end: all has been read
+"""
 
 
 def _begin(engine: Engine, image: str, name: str, *words: str, command: tuple[str, ...] = _WAIT) -> None:
@@ -57,13 +73,12 @@ def _names(engine: Engine, image: str) -> dict[str, float]:
     try:
         for name in ("bench-ask", "bench-peer"):
             _begin(engine, image, name, "--network", _NETWORK)
-        pid = engine.output("inspect", "-f", "{{.State.Pid}}", "bench-ask").strip()
         server = (
             engine.output("exec", "bench-ask", "cat", "/etc/resolv.conf")
             .partition("nameserver ")[2]
             .split()[0]
         )
-        asking = ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-I", "-S", "-c", _ASK]
+        asking = [*_inside(engine, "bench-ask"), sys.executable, "-I", "-S", "-c", _ASK]
         done = subprocess.run(
             [*asking, server, "bench-peer", str(_QUESTIONS)], capture_output=True, text=True, check=False
         )
@@ -78,30 +93,30 @@ def _stream(engine: Engine, image: str) -> dict[str, float]:
     """Return how long two gibibytes take by TCP: from the host, and from a neighbour."""
     measured = {}
     try:
-        _begin(engine, image, "bench-peer", "--network", _NETWORK)
-        for row in (f"{_MEBIBYTES} MiB, host to container", f"{_MEBIBYTES} MiB, container to container"):
-            _begin(engine, image, "bench-sink", "--network", _NETWORK, command=("sh", "-c", _SERVE))
-            ip = _address(engine, "bench-sink")
-            engine.output("exec", "bench-sink", "sh", "-c", _READY)
-            began = time.perf_counter()
-            if "host" in row:
-                _send(ip)
-            else:
-                pipe = f"dd if=/dev/zero bs=1M count={_MEBIBYTES} 2>/dev/null | nc {ip} {_PORT}"
-                engine.output("exec", "bench-peer", "sh", "-c", pipe)
-            measured[row] = time.perf_counter() - began
+        for name in ("bench-peer", "bench-sink"):
+            _begin(engine, image, name, "--network", _NETWORK)
+        ip = _address(engine, "bench-sink")
+        source = [sys.executable, "-I", "-S", "-c", _SOURCE, ip, str(_PORT), str(_MEBIBYTES)]
+        for where, before in (("host", []), ("container", _inside(engine, "bench-peer"))):
+            serve = [*_inside(engine, "bench-sink"), sys.executable, "-I", "-S", "-c", _SINK, str(_PORT)]
+            with subprocess.Popen(serve, stdout=subprocess.PIPE) as sink:
+                sink.stdout.readline()
+                began = time.perf_counter()
+                done = subprocess.run([*before, *source], check=False, timeout=300)
+                seconds = time.perf_counter() - began
+                sink.kill()
+            if done.returncode:
+                raise Failed(f"{engine.name}: {where} to container: exit {done.returncode}")
+            measured[f"{_MEBIBYTES} MiB, {where} to container"] = seconds
     finally:
         engine.quietly("rm", "-f", "bench-peer", "bench-sink")
     return measured
 
 
-def _send(ip: str) -> None:
-    piece = bytes(1 << 20)
-    with socket.create_connection((ip, _PORT)) as sock:
-        for _ in range(_MEBIBYTES):
-            sock.sendall(piece)
-        sock.shutdown(socket.SHUT_WR)
-        sock.recv(1)  # its end: all has been read
+def _inside(engine: Engine, name: str) -> list[str]:
+    """Return what runs a program in a container's network namespace."""
+    pid = engine.output("inspect", "-f", "{{.State.Pid}}", name).strip()
+    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
 
 
 def _crowd(engine: Engine, image: str, count: int) -> dict[str, float]:
