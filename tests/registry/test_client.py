@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.registry.parts import PATIENT, described, no_progress, read_all
+from tests.servers import BoxRegistry
 from tiffin.errors import Corrupt, NotFound, Unauthorized
 from tiffin.registry.client import Repository, check_login
 from tiffin.registry.credentials import Credential, Credentials
@@ -61,6 +63,41 @@ def test_a_blob_comes_back_whole_and_from_an_offset(shop: Repository) -> None:
         reader = shop.open_blob(described(BIG), offset)
         assert read_all(reader) == BIG[offset:]
         assert reader.read(1) == b""
+
+
+def test_what_has_a_subject_is_listed_with_it(shop: Repository, registry: AnyRegistry) -> None:
+    """Where a registry keeps no list of referrers a tag does, each once, with kind and annotations."""
+    subject, _ = push_image(shop, b"layer", "1")
+    _, plain = push_image(shop, b"about it")
+    tag = subject.digest.replace(":", "-")
+    said = []
+    for number in (1, 2, 2):
+        note = {"number": str(number)}
+        body = json.loads(plain.raw) | {"subject": subject.to_json(), "annotations": note}
+        raw = json.dumps(body).encode()
+        digest = shop.put_manifest(raw, plain.media_type)
+        entry = {"mediaType": plain.media_type, "digest": digest, "size": len(raw), "annotations": note}
+        said.append(entry | {"artifactType": mediatype.OCI_CONFIG})
+    if isinstance(registry, BoxRegistry):  # keeps the list itself
+        with pytest.raises(NotFound):
+            shop.resolve(tag)
+    else:
+        top, listed = shop.resolve(tag)
+        assert top.media_type == mediatype.OCI_INDEX
+        assert json.loads(listed)["manifests"] == said[:2]
+
+
+def test_a_tag_that_is_no_list_of_referrers_is_left_alone(shop: Repository, registry: AnyRegistry) -> None:
+    """Whoever has taken the tag keeps it, and the push says so."""
+    if isinstance(registry, BoxRegistry):
+        return
+    subject, plain = push_image(shop, b"layer", "1")
+    tag = subject.digest.replace(":", "-")
+    shop.put_manifest(plain.raw, plain.media_type, tag)
+    raw = json.dumps(json.loads(plain.raw) | {"subject": subject.to_json()}).encode()
+    with pytest.raises(Corrupt, match="no list"):
+        shop.put_manifest(raw, plain.media_type)
+    assert shop.resolve(tag)[1] == plain.raw
 
 
 def test_has_blob_knows_blobs_and_manifests(shop: Repository) -> None:

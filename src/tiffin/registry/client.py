@@ -11,7 +11,7 @@ from io import BytesIO
 from urllib.parse import quote
 
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError, Unauthorized, Unsupported
-from tiffin.registry import address, answers, auth
+from tiffin.registry import address, answers, auth, referrers
 from tiffin.registry.credentials import Credential, Credentials
 from tiffin.registry.download import BlobStream
 from tiffin.registry.session import Session, read_body
@@ -125,7 +125,10 @@ class Repository:
         return Descriptor(media_type=media_type, digest=digest, size=int(length))
 
     def put_manifest(self, raw: bytes, media_type: str, reference: str = "") -> str:
-        """Store a manifest under a tag (or its digest, with ""), byte for byte; return its digest."""
+        """Store a manifest under a tag (or its digest, with ""), byte for byte; return its digest.
+
+        One that has a subject is listed with that, by us where the registry does not say that it did.
+        """
         digest = digests.of(raw)
         name = reference or digest
         if not digests.valid(name) and not valid_tag(name):
@@ -141,6 +144,8 @@ class Repository:
         if stored.startswith("sha256:") and stored != digest:
             message = f"push {digest}: the registry stored {answers.clean(stored)}"
             raise Corrupt(message, hint="it rewrites manifests; the image there is not the one pushed")
+        if (subject := referrers.subject_of(raw)) and "oci-subject" not in reply.headers:
+            referrers.add(self, subject, raw, media_type)
         return digest
 
     def tags(self) -> list[str]:
