@@ -42,8 +42,14 @@ class Privilege(Value):
     cgroups: bool = True
     controllers: tuple[str, ...] = ()
     manager: str = ""
+    runtime: str = ""  # XDG_RUNTIME_DIR of an ordinary user
     why: str = ""
     remedy: str = ""
+
+    @property
+    def hosts(self) -> str:
+        """The folder where an ordinary user's network namespaces are found (see keeper.host)."""
+        return f"{_user_folder(self.runtime, self.owner)}-hosts"
 
     @property
     def mark(self) -> str:
@@ -93,15 +99,18 @@ _CGROUPS = "/sys/fs/cgroup"
 def privilege(environment: Mapping[str, str] | None = None) -> Privilege:
     """Decide what this process may do: the one place where it is asked who runs this."""
     get = (os.environ if environment is None else environment).get
-    return _with_manager(_rung(get), get)
+    found = _rung(get)
+    if found.rung != "root":
+        found = found.replace(runtime=get("XDG_RUNTIME_DIR") or "")
+    return _with_manager(found)
 
 
-def _with_manager(allowed: Privilege, get: Get) -> Privilege:
+def _with_manager(allowed: Privilege) -> Privilege:
     """Add the systemd that gives a cgroup of one's own, and to users with it the limits that it hands on.
 
     Only where cgroups are unified: in v1's trees nothing can be handed on safely.
     """
-    home = get("XDG_RUNTIME_DIR")
+    home = allowed.runtime
     path = "/run/systemd/private" if allowed.rung == "root" else f"{home}/systemd/private" if home else ""
     if not path or not os.path.exists(path) or not os.path.exists(f"{_CGROUPS}/cgroup.controllers"):
         return allowed
@@ -408,9 +417,12 @@ class Settings(Value):
 
 def _user_run(get: Get, allowed: Privilege) -> str:
     """Return an ordinary user's run folder; the store checks that nobody else has made it."""
-    home = get("XDG_RUNTIME_DIR")
-    uid = allowed.uid_map[0][1] if allowed.inside else os.geteuid()
-    return f"{home}/tiffin" if home else f"/tmp/tiffin-run-{uid}"  # noqa: S108 - see above
+    uid = allowed.owner if allowed.inside else os.geteuid()
+    return _user_folder(get("XDG_RUNTIME_DIR") or "", uid)
+
+
+def _user_folder(runtime: str, uid: int) -> str:
+    return f"{runtime}/tiffin" if runtime else f"/tmp/tiffin-run-{uid}"  # noqa: S108 - see above
 
 
 def _run_beside(root: str, default_run: str) -> str:

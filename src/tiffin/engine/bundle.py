@@ -204,22 +204,30 @@ def _network(engine: Engine, record: ContainerRecord) -> tuple[specgen.Network, 
         names=host.egress is not None or any(v["Name"] != "bridge" for v in record.networks.values()),
         extra_hosts=host.extra_hosts,
         dns=host.dns,
-        stub="10.0.2.3" if mode == "slirp4netns" else "",
+        stub=_stub(engine) if record.networks else "",
         dns_search=host.dns_search,
         dns_options=host.dns_options,
     )
-    if record.networks or mode == "slirp4netns":
+    if record.networks:
         return specgen.Network(namespace=f"{layout.live(record.id)}/netns"), folder
     return specgen.Network(host=mode == "host"), folder
 
 
+def _stub(engine: Engine) -> str:
+    """Return who answers names on the default network, "" for the host's own servers."""
+    if engine.settings.privilege.rung == "root":
+        return ""
+    from tiffin.network import uplink  # which root has not
+
+    return uplink.NAMES
+
+
 def _plan(engine: Engine, record: ContainerRecord) -> dict[str, Any] | None:
-    uplink = record.host.network_mode == "slirp4netns" and not record.networks
-    if not record.networks and not uplink:
+    if not record.networks:
         return None
     from tiffin.engine import wiring  # with the room below it, 3 ms; not everybody has networks
 
-    return wiring.plan_uplink(engine, record) if uplink else wiring.plan(engine, record)
+    return wiring.plan(engine, record)
 
 
 def process_user(engine: Engine, record: ContainerRecord, text: str) -> User:

@@ -123,9 +123,9 @@ def network_mode(mode: str, privilege: Privilege) -> str:
         return mode
     if privilege.rung == "root":
         return "bridge"
-    from tiffin.network import uplink
+    from tiffin.network import rules
 
-    return "none" if uplink.lacking()[0] else uplink.MODE
+    return "bridge" if rules.available() else "none"
 
 
 def _networks(
@@ -140,7 +140,7 @@ def _networks(
     if host.egress is not None:
         from tiffin.engine import egress
 
-        egress.check(engine, host)
+        egress.check(host)
     if mode in {"none", "host"}:
         if asked.keys() - {mode}:
             from tiffin.engine import wiring
@@ -151,9 +151,6 @@ def _networks(
         return config, EMPTY
     from tiffin.engine import wiring
 
-    if mode == wiring.UPLINK and engine.settings.privilege.rung != "root":
-        wiring.check_uplink(host, asked)
-        return config, EMPTY
     if mode.startswith("container:"):
         wiring.check_shared(config, host, asked)
         other = engine.store.containers.resolve(mode.partition(":")[2])
@@ -169,10 +166,10 @@ def _discarded(mode: str, privilege: Privilege) -> list[str]:
         return ["Published ports are discarded when using host network mode"]
     if privilege.rung == "root":
         return []
-    from tiffin.network import uplink
+    from tiffin.network import rules
 
-    why, remedy = uplink.lacking()
-    return [f"Published ports are discarded: there is no network, as {why} ({remedy})"] if why else []
+    why = "nftables is not installed (apt-get install nftables)"
+    return [] if rules.available() else [f"Published ports are discarded: there is no network, as {why}"]
 
 
 def _needs_ids(engine: Engine, image: ImageRecord, wanted: list[Mount]) -> bool:

@@ -140,18 +140,18 @@ def _networks(privilege: Privilege) -> Iterator[Check]:
     """Say what networks containers get."""
     from tiffin.network import rules, uplink
 
-    if privilege.rung == "root":
-        if rules.available():
-            yield Check(name="networks", good=True, text="bridges, names and published ports work")
-        else:
-            text = "bridge networks, which run uses, need nftables, which is not installed"
-            yield Check(name="networks", good=False, text=text, remedy="apt-get install nftables")
-    elif privilege.rung != "none":
-        why, remedy = uplink.lacking()
-        text = f"containers have none unless they ask for the host's: {why}"
-        if not why:
-            text = "containers reach the outside, and publish ports above 1023, by slirp4netns"
-        yield Check(name="networks", good=True, text=text, remedy=remedy)
+    if privilege.rung == "none":
+        return
+    if not rules.available():
+        text = "bridge networks, which run uses, need nftables, which is not installed"
+        good = privilege.rung != "root"  # users' containers have none, then
+        yield Check(name="networks", good=good, text=text, remedy="apt-get install nftables")
+        return
+    why, remedy = uplink.lacking() if privilege.rung != "root" else ("", "")
+    text = "bridges, names and published ports work"
+    if why:
+        text = f"containers reach each other, but not the outside: {why}"
+    yield Check(name="networks", good=True, text=text, remedy=remedy)
 
 
 def _logout(privilege: Privilege) -> Iterator[Check]:

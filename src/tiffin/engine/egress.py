@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.errors import Conflict, InvalidArgument, NotFound
-from tiffin.network import egress, uplink
+from tiffin.network import egress
 from tiffin.spec import jsontext
 from tiffin.spec.value import Value
 
@@ -35,16 +35,13 @@ def written(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(str, egress.entries(texts)))
 
 
-def check(engine: Engine, host: HostConfig) -> None:
+def check(host: HostConfig) -> None:
     """Raise InvalidArgument for a list that cannot be read, or a network on which nobody could hold it."""
     written(host.egress or ())
     mode = host.network_mode
     if mode in {"none", "host"} or mode.startswith("container:"):
         whose = "the other container has" if mode.startswith("container:") else "a bridge network has"
         raise InvalidArgument("conflicting options: egress and the network mode", hint=f"{whose} such a list")
-    if mode == uplink.MODE and engine.settings.privilege.rung != "root":
-        hint = "the way out by slirp4netns starts inside of the container; use --network none"
-        raise InvalidArgument("conflicting options: egress and the network mode", hint=hint)
 
 
 def change(

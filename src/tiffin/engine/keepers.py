@@ -30,14 +30,15 @@ class Keepers:
         try:
             return self._waiting.pop()
         except IndexError:
-            return self._fresh()
+            return self.fresh()
 
     def prepare(self) -> None:
         """Have one ready that is probably needed soon, so that its start costs nobody time."""
         if not self._waiting:
-            self._waiting.append(self._fresh())
+            self._waiting.append(self.fresh())
 
-    def _fresh(self) -> _socket.socket:
+    def fresh(self) -> _socket.socket:
+        """Return the channel of a keeper that is started now."""
         with self._lock:
             if self._zygote is None:
                 from tiffin.keeper.zygote import Zygote

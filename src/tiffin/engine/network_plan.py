@@ -135,9 +135,8 @@ def _taken(engine: Engine) -> list[Subnet]:
     """Return the subnets that other networks have, and those that this host has routes to."""
     others = [network for network in engine.store.networks.list() if not network.only_config]
     taken = [Subnet.parse(pool.subnet) for network in others for pool in network.pools]
-    if engine.settings.privilege.rung == "root":
-        with link.open_route() as route:
-            taken += link.routed(route)
+    with link.open_route() as route:
+        taken += link.routed(route)
     return taken
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.engine import wiring
-from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from tiffin.network import link, living
 from tiffin.network.plan import Place
 from tiffin.spec.network import EndpointConfig
@@ -126,8 +126,20 @@ class Networks:
 
     def settle(self) -> None:
         """Take away what dead keepers have left of interfaces, rules and leases."""
-        if self._engine.settings.privilege.rung != "root" or not any(living.every(self._place)):
+        if not any(living.every(self._place)):
             return
+        allowed = self._engine.settings.privilege
+        if allowed.rung != "root" and not allowed.inside:
+            self._engine.inside("networks.settle")
+            return
+        from tiffin.keeper import host
+
+        if allowed.rung == "root":
+            self._settle()
+        elif not host.visit(allowed, self._settle):
+            living.forget(self._place)
+
+    def _settle(self) -> None:
         with link.open_route() as route, living.Lock():
             living.settle(self._place, route)
 
@@ -187,9 +199,6 @@ class Networks:
             raise InvalidArgument(message)
         if mode == "none":
             wiring.usable(self._engine, "none")
-        if mode == wiring.UPLINK:
-            message = f"a container on {mode} can be on no other network: bridge networks need root"
-            raise Unsupported(message)
 
     def _ask(self, record: ContainerRecord, action: str, **words: Any) -> None:
         from tiffin.engine.start import connect

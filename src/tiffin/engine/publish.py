@@ -21,7 +21,7 @@ def publish(engine: Engine, record: ContainerRecord, texts: Sequence[str]) -> tu
     containers = engine.store.containers
     with containers.lock(record.id):
         record = containers.get(record.id)
-        if not record.networks and record.host.network_mode != wiring.UPLINK:
+        if not record.networks:
             message = f"container {record.name} is on no network on which ports can be published"
             raise Conflict(message, hint="its --network is host, none or another container's")
         again = [b for b in fresh if b in record.host.port_bindings and b.host_port]
@@ -29,10 +29,8 @@ def publish(engine: Engine, record: ContainerRecord, texts: Sequence[str]) -> tu
             raise Conflict(f"port {again[0].port} is published there already")
         state = containers.state(record.id)
         if state.running:
-            network = engine.store.networks.resolve(next(iter(record.networks))) if record.networks else None
+            network = engine.store.networks.resolve(next(iter(record.networks)))
             wanted = [p for binding in fresh for p in wiring.host_ports(engine, binding, network)]
-            if not network:  # the way out of an ordinary user has IPv4 alone
-                wanted = [p for p in wanted if ":" not in p.host]
             _ask(engine, record, "publish", [p.pack() for p in wanted])
         bindings = (*record.host.port_bindings, *fresh)
         containers.update(record.replace(host=record.host.replace(port_bindings=bindings)))

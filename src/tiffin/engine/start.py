@@ -66,6 +66,10 @@ def launch(engine: Engine, request: StartRequest, *, descriptors: Sequence[int] 
     """Hand a request to a fresh keeper and wait until the process is up; raises StartFailed if it is not."""
     connection = client.start(engine.keepers.take(), request, descriptors=descriptors)
     frame = connection.recv()
+    if frame is not None and frame.kind == frames.AGAIN:
+        connection.close()
+        connection = client.start(engine.keepers.fresh(), request, descriptors=descriptors)
+        frame = connection.recv()
     if frame is not None and frame.kind == frames.STARTED:
         return connection
     connection.close()

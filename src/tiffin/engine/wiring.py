@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 _DRIVER = "com.docker.network.driver."
 _BRIDGE = "com.docker.network.bridge."
 _ALL = ("0.0.0.0", "::")  # noqa: S104 - docker's default, and a setting
-UPLINK = "slirp4netns"
-"""The kind of network that an ordinary user's container is on."""
-
 _OWN_ALIAS = "network-scoped alias is supported only for containers in user defined networks"
 
 
@@ -40,12 +37,11 @@ def endpoints(
     """
     names = list(dict.fromkeys((host.network_mode, *asked)))
     networks = {name: usable(engine, name) for name in names}
-    if engine.settings.privilege.rung != "root":
-        message = f"network {host.network_mode}: bridge networks of ordinary users are not built yet"
-        raise Unsupported(message, hint=f"use --network {UPLINK}, none or host")
     if not rules.available():
         message = "bridge networks need nftables, which is not installed"
         raise Unsupported(message, hint="apt-get install nftables; --network none and host do without")
+    if _own(engine) and any(binding.protocol == "sctp" for binding in host.port_bindings):
+        raise Unsupported("an ordinary user's containers publish tcp and udp only")
     found = {}
     for name, network in networks.items():
         wanted = asked.get(name, EndpointConfig())
@@ -150,34 +146,9 @@ def check_shared(config: ContainerConfig, host: HostConfig, asked: Mapping[str, 
         raise InvalidArgument(message)
 
 
-def check_uplink(host: HostConfig, asked: Mapping[str, EndpointConfig]) -> None:
-    """Raise Unsupported, Conflict for what a container on its user's own way out cannot have."""
-    from tiffin.network import uplink  # root has none
-
-    why, remedy = uplink.lacking()
-    if why:
-        message = f"network {UPLINK}: {why}"
-        raise Unsupported(message, hint=remedy)
-    if asked.keys() - {UPLINK} or host.links:
-        message = f"network {UPLINK} goes with no other, and has no links: bridge networks need root"
-        raise Unsupported(message)
-    if asked.get(UPLINK, EndpointConfig()) != EndpointConfig():
-        message = f"network {UPLINK} has one address, {uplink.ADDRESS}, and no aliases"
-        raise Unsupported(message)
-    if any(":" in binding.host_ip or binding.protocol == "sctp" for binding in host.port_bindings):
-        message = f"network {UPLINK} publishes tcp and udp on IPv4 addresses only"
-        raise Unsupported(message)
-
-
-def plan_uplink(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
-    """Return `StartRequest.network` of a container on its user's own way out."""
-    wanted = [port for port in wanted_ports(engine, record, None) if ":" not in port.host]
-    return {
-        "uplink": UPLINK,
-        "hosts": f"{engine.store.layout.container(record.id)}/hosts",
-        "hostname": record.config.hostname,
-        "ports": [port.pack() for port in wanted],
-    }
+def _own(engine: Engine) -> bool:
+    """Tell whether bridges are on a host of the user's own, not on the real one (see keeper.host)."""
+    return engine.settings.privilege.rung != "root"
 
 
 def warnings(engine: Engine, host: HostConfig) -> list[str]:
@@ -227,6 +198,7 @@ def plan(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
         "hostname": f"{full}{config.hostname}",
         "upstream": record.host.dns or upstream(),
         "egress": egress_plan(engine, record),
+        "own": _own(engine),
         "wishes": [wish(engine, record, network, endpoint).pack() for network, endpoint in found],
         "ports": [p.pack() for p in wanted_ports(engine, record, found[0][0])] if found else [],
     }
@@ -289,10 +261,20 @@ def net(engine: Engine, network: NetworkRecord) -> Net:
         internal=network.internal,
         neighbours=option(f"{_BRIDGE}enable_icc", "true") != "false",
         masquerade=option(f"{_BRIDGE}enable_ip_masquerade", "true") != "false",
-        mtu=int(option(f"{_DRIVER}mtu", "0")),
+        mtu=_mtu(engine, network),
         prefix=option("com.docker.network.container_iface_prefix", "eth"),
         resolves=not network.predefined,
     )
+
+
+def _mtu(engine: Engine, network: NetworkRecord) -> int:
+    """Return how much is carried in one piece, 0 for what the kernel chooses."""
+    if _own(engine):
+        from tiffin.network import uplink  # root has none
+
+        given = "" if network.predefined else network.options.get(f"{_DRIVER}mtu", "")
+        return int(given or uplink.MTU)
+    return int(network.options.get(f"{_DRIVER}mtu", "0"))
 
 
 def wanted_ports(engine: Engine, record: ContainerRecord, network: NetworkRecord | None) -> list[Port]:

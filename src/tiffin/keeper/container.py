@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tiffin.keeper.network import Networks
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.restart import Policy
-    from tiffin.keeper.uplink import Uplink
 
 _ACKNOWLEDGE_SECONDS = 10
 """How long a client that was told of the end may take to say that it cleans up."""
@@ -85,7 +84,7 @@ class Container:
         self._timer = 0
         if request.restart != "no":
             self._set_policy(request.restart, request.restart_limit)
-        self._networks: Networks | Uplink | None = None
+        self._networks: Networks | None = None
         self._main = self._main_process()
         channel.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         self._channel = self._peer(channel)
@@ -123,9 +122,9 @@ class Container:
     def _connect(self) -> None:
         """Make the container's networks, if it has any of its own."""
         if self._request.network:
-            from tiffin.keeper.network import planned  # not everybody has them
+            from tiffin.keeper.network import Networks  # not everybody has them
 
-            self._networks = planned(self._request, self._request.network, self._loop)
+            self._networks = Networks(self._request, self._request.network, self._loop)
             self._networks.start()
 
     def _main_process(self) -> Process:

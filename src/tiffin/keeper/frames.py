@@ -39,6 +39,7 @@ Client to keeper:
 Keeper to client:
 
     S  started       JSON {"pid": int, "started_at": text}; for the channel and for exec.
+    G  again         on the channel: nothing was done; a keeper that is started now could. The last frame.
     F  failed        exit code (1 byte: 125, 126 or 127) and a sentence: it did not start. The last frame.
     O  output        bytes of stdout (or of the terminal).
     E  errors        bytes of stderr.
@@ -55,7 +56,7 @@ the reader of a pipe does; another gets N behind what was kept, and is cut off.
 
 from __future__ import annotations
 
-from tiffin.errors import Corrupt
+from tiffin.errors import Corrupt, TiffinError
 from tiffin.spec.value import Value
 
 VERSION = 1
@@ -64,6 +65,7 @@ SOCKET = "keeper.sock"
 ATTACH, WAIT, EXEC, PART, INPUT, CLOSE_STDIN = "A", "W", "E", "P", "I", "C"
 RESIZE, KILL, VERB, ACKNOWLEDGE = "R", "K", "V", "Y"
 STARTED, FAILED, OUTPUT, ERRORS, EXITED, QUOTA, DONE, NOT_DONE = "S", "F", "O", "E", "X", "Q", "D", "N"
+AGAIN = "G"
 
 STDIN, STDOUT, STDERR = 1, 2, 4
 """Bits of ATTACH."""
@@ -75,6 +77,10 @@ PAYLOAD_LIMIT = 65536
 PACKET_LIMIT = PAYLOAD_LIMIT + 2
 INPUT_QUOTA = 65536
 EXEC_LIMIT = 4 << 20
+
+
+class Elsewhere(TiffinError):
+    """This keeper is in another user namespace than what it needs: a fresh one would not be (AGAIN)."""
 
 
 class Frame(Value):
@@ -99,7 +105,7 @@ class Frame(Value):
         return (self.data[1:] if self.kind == FAILED else self.data).decode(errors="replace")
 
 
-_HEAD = {kind: bytes((VERSION, ord(kind))) for kind in "AWEPICRKVYSFOXQDN"}
+_HEAD = {kind: bytes((VERSION, ord(kind))) for kind in "AWEPICRKVYSFOXQDNG"}
 
 
 def pack(kind: str, data: bytes = b"") -> bytes:

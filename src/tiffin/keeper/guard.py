@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.keeper.loop import Loop
+    from tiffin.keeper.proxy import There
     from tiffin.network.netlink import Netlink
     from tiffin.network.plan import Place
 
@@ -38,9 +39,9 @@ _Element = tuple[str, bytes]
 class Guard:
     """Guards all interfaces of one container."""
 
-    def __init__(self, loop: Loop, place: Place, plan: dict[str, Any]) -> None:
-        """Know the list; nothing is guarded yet."""
-        self._loop, self._place = loop, place
+    def __init__(self, loop: Loop, place: Place, plan: dict[str, Any], there: There) -> None:
+        """Know the list; nothing is guarded yet. `there` does work where the bridges are."""
+        self._loop, self._place, self._there = loop, place, there
         self._record: str = plan["record"]
         self._listed = egress.entries(plan["allow"])
         self._known = [(str(name), str(ip)) for name, ip in plan["known"]]
@@ -72,7 +73,7 @@ class Guard:
             raise Unsupported(message, hint="Linux 5.16 and nftables 1.0.1 have them") from error
         self._interfaces.append(interface)
         if self._changes is None:
-            self._changes = nft.open_nft()
+            self._changes = self._there(nft.open_nft)
             self._followed = nft.follow(self._changes)
             self._loop.watch(self._followed, READ, self._changed)
 
@@ -80,11 +81,14 @@ class Guard:
         """Forget an interface, which is gone."""
         for one in self._interfaces:
             if one.device == interface:
-                rules.run(egress.removal(one.table))
+                self._run(egress.removal(one.table))
         self._interfaces = [one for one in self._interfaces if one.device != interface]
 
     def _put(self, interface: egress.Interface) -> None:
-        rules.run(egress.script(interface, self._listed, self._elements()))
+        self._run(egress.script(interface, self._listed, self._elements()))
+
+    def _run(self, text: str) -> None:
+        self._there(lambda: rules.run(text))
 
     def _changed(self, _events: int) -> None:
         """Somebody has changed rules: if ours are gone with them (`flush ruleset`), they come back."""
@@ -97,7 +101,7 @@ class Guard:
     @property
     def _socket(self) -> Netlink:
         if self._open is None:
-            self._open = nft.open_nft()
+            self._open = self._there(nft.open_nft)
         return self._open
 
     def close(self) -> None:
@@ -173,7 +177,7 @@ class Guard:
             if self._leads(name, key, text.partition(" ")[0])
         }
         for interface in self._interfaces:
-            rules.run(egress.change(interface.table, self._listed, self._elements()))
+            self._run(egress.change(interface.table, self._listed, self._elements()))
 
     def _leads(self, name: str, key: bytes, ip: str) -> bool:
         made = egress.led_to(self._listed, self._names.get(ip, ""), ip)

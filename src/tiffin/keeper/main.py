@@ -221,6 +221,8 @@ def _see_through(
         container.start(held)
     except StartFailed as error:
         _tell(sock, error)
+    except frames.Elsewhere:
+        sock.send(frames.pack(frames.AGAIN))
     except (OSError, TiffinError) as error:
         text = error.message if isinstance(error, TiffinError) else f"{error.filename}: {error.strerror}"
         _fail(sock, text)

@@ -10,6 +10,7 @@ import os
 import time
 
 from tiffin.errors import Conflict, StartFailed, TiffinError
+from tiffin.keeper.frames import Elsewhere
 from tiffin.network import link, living, namespace, nft, ports
 from tiffin.network.plan import Place, Port, Wish
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.keeper.guard import Guard
+    from tiffin.keeper.host import Host
     from tiffin.keeper.loop import Loop
     from tiffin.keeper.proxy import Datagrams
     from tiffin.keeper.request import StartRequest
     from tiffin.keeper.resolver import Resolver
-    from tiffin.keeper.uplink import Uplink
     from tiffin.network.netlink import Netlink
 
 NAME = "netns"
@@ -71,6 +72,7 @@ class Networks:
         self._sockets: dict[tuple[str, int, str], _socket.socket] = {}
         self._datagrams: dict[tuple[str, int, str], Datagrams] = {}
         self._ports: list[ports.Fact] = []
+        self._led: dict[tuple[str, int, str], list[ports.Fact]] = {}
         self._namespace = -1
         self._open: Netlink | None = None
         self._resolver: Resolver | None = None
@@ -78,30 +80,43 @@ class Networks:
         if plan.get("egress"):
             from tiffin.keeper.guard import Guard  # few have one
 
-            self._guard = Guard(loop, self._place, plan["egress"])
+            self._guard = Guard(loop, self._place, plan["egress"], self._there)
+        self._host = _own_host(loop) if plan["own"] else None
 
     # --- coming --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Make the namespace and all that is in it; raises StartFailed, with everything taken back."""
         try:
+            if self._host:
+                self._host.enter()
             self._namespace, self._open = namespace.make()
             self._inner.call("lo", link.up(1))
             os.symlink(f"/proc/{os.getpid()}/fd/{self._namespace}", f"{self._live}/{NAME}")
-            with link.open_route() as outer:
-                with living.Lock():
-                    for wish in self._wishes:
-                        self._join(outer, wish)
-                    self._publish(self._wanted)
-                for endpoint in self._endpoints:
-                    self._plug(outer, endpoint)
+            self._there(self._arrive)
+            self._publish(self._wanted)
             self._route()
             self._names()
             self._write_hosts()
+        except Elsewhere:
+            self.close()
+            raise
         except (OSError, TiffinError) as error:
             self.close()
             self._empty = True  # perhaps a network came up for nothing
             raise failure(error) from error
+
+    def _there(self, work: Callable[[], Any]) -> Any:
+        """Do some work where the bridges are: here, or on the user's own host."""
+        return self._host.inside(work) if self._host else work()
+
+    def _arrive(self) -> None:
+        with link.open_route() as outer:
+            with living.Lock():
+                for wish in self._wishes:
+                    self._join(outer, wish)
+            for endpoint in self._endpoints:
+                self._plug(outer, endpoint)
 
     @property
     def _inner(self) -> Netlink:
@@ -135,7 +150,7 @@ class Networks:
         if self._guard:
             self._guard.attach(lease, endpoint.wish.local, net.subnets)
             outer.call(net.bridge, link.up(link.index_of(outer, lease["interface"])))
-        hairpin = bool(self._ports) and _filters_bridges()
+        hairpin = bool(self._wanted or self._ports) and _filters_bridges()
         if hairpin or not net.neighbours:
             index = link.index_of(outer, lease["interface"])
             outer.call(net.bridge, link.port_flags(index, hairpin=hairpin, isolated=not net.neighbours))
@@ -177,11 +192,19 @@ class Networks:
 
     def rename(self, old: str, new: str) -> None:
         """Answer to another name."""
-        with living.Lock():
-            for endpoint in self._endpoints:
-                names = [new if name == old else name for name in endpoint.lease["names"]]
-                endpoint.lease["names"] = names
-                living.change(self._place, endpoint.wish.net.id, self._id, names=names)
+        for endpoint in self._endpoints:
+            names = [new if name == old else name for name in endpoint.lease["names"]]
+            endpoint.lease["names"] = names
+            self._change(endpoint, names=names)
+
+    def _change(self, endpoint: Endpoint, **members: Any) -> None:
+        """Change what everybody knows of an endpoint."""
+
+        def change() -> None:
+            with living.Lock():
+                living.change(self._place, endpoint.wish.net.id, self._id, **members)
+
+        self._there(change)
 
     def _write_hosts(self) -> None:
         """Complete the file of hosts: our own addresses, what `host-gateway` stands for, and links.
@@ -190,9 +213,9 @@ class Networks:
         """
         if not self._hosts:
             return
-        gateway = next((g for e in self._endpoints for g in e.lease["gateways"] if g), "")
         with open(self._hosts, encoding="utf-8", errors="surrogateescape") as stream:
             lines = stream.read().partition("# networks\n")[0].splitlines(keepends=True)
+        gateway = self._gateway() if any(line.startswith("host-gateway\t") for line in lines) else ""
         lines = [
             gateway + line.removeprefix("host-gateway") if line.startswith("host-gateway\t") else line
             for line in lines
@@ -202,6 +225,11 @@ class Networks:
             lines += self._linked(endpoint)
         with open(self._hosts, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write("".join(lines))
+
+    def _gateway(self) -> str:
+        """Return the address at which the container reaches the real host."""
+        gateway = next((g for e in self._endpoints for g in e.lease["gateways"] if g), "")
+        return link.outward() or gateway if self._host else gateway
 
     def _linked(self, endpoint: Endpoint) -> list[str]:
         """Return the lines of links on a network that has no names of its own."""
@@ -218,10 +246,10 @@ class Networks:
 
     # --- ports ---------------------------------------------------------------------------------
 
-    def _publish(self, wanted: list[Port]) -> list[ports.Fact]:
-        """Take ports of the host and lead them here; all of them or none. Call it under the lock."""
+    def _publish(self, wanted: list[Port]) -> None:
+        """Take ports of the host and lead them here; all of them or none."""
         if not wanted:
-            return []
+            return
         outward = min(self._endpoints, key=lambda e: e.order)
         fresh: list[ports.Fact] = []
         number = 0
@@ -232,15 +260,37 @@ class Networks:
                 self._sockets[port.host, number, port.protocol] = held
                 target = outward.ip(6 if ":" in port.host else 4)
                 fresh.append([port.host, number, port.protocol, target, port.target])
-            with nft.open_nft() as socket:
-                nft.add(socket, self._place.table, ports.elements(fresh))
+            for fact in fresh:
+                self._lead(fact)
+            self._ports += fresh
+            self._there(lambda: self._rule(fresh, outward))
         except BaseException:
             self._release(fresh)
             raise
-        self._ports += fresh
-        living.change(self._place, outward.wish.net.id, self._id, ports=self._ports)
         self._serve(fresh, outward)
-        return fresh
+
+    def _lead(self, fact: ports.Fact) -> None:
+        """Note what the rules are to say of a port; on a user's own host, have it led there."""
+        key = (fact[0], fact[1], fact[2])
+        if self._host is None:
+            self._led[key] = [fact]
+        elif self._host.leads(fact):
+            self._sockets.pop(key).close()  # it is known to be free
+            self._led[key], loopback = self._host.lead(fact)
+            if loopback:
+                self._sockets[key] = loopback
+        else:
+            self._led[key] = [fact] if fact[0] in ports.ALL else []  # others are not there
+
+    def _rules(self, facts: list[ports.Fact]) -> list[ports.Fact]:
+        """Return what the rules say of published ports."""
+        return [led for fact in facts for led in self._led.get((fact[0], fact[1], fact[2]), ())]
+
+    def _rule(self, fresh: list[ports.Fact], outward: Endpoint) -> None:
+        with living.Lock():
+            with nft.open_nft() as socket:
+                nft.add(socket, self._place.table, ports.elements(self._rules(fresh)))
+            living.change(self._place, outward.wish.net.id, self._id, ports=self._rules(self._ports))
 
     def _publisher(self, port: Port) -> str:
         """Return the container that publishes a port, "" if none of this store does."""
@@ -254,42 +304,51 @@ class Networks:
         """Pass on what no rule leads to the container: IPv6 clients of an IPv4 container."""
         from tiffin.keeper.proxy import Datagrams, Proxy
 
+        target = outward.ip(4) or outward.ip(6)
         for host, number, protocol, _target, port in fresh:
-            key, target = (host, number, protocol), (outward.ip(4) or outward.ip(6), port)
-            if protocol == "tcp":
-                Proxy(self._loop, self._sockets[key], target)
-            elif protocol == "udp":
-                self._datagrams[key] = Datagrams(self._loop, self._sockets[key], target)
+            key = (host, number, protocol)
+            held = self._sockets.get(key)
+            if held and protocol == "tcp":
+                Proxy(self._loop, held, (target, port), self._there)
+            elif held and protocol == "udp":
+                self._datagrams[key] = Datagrams(self._loop, held, (target, port), self._there)
 
     def _release(self, facts: list[ports.Fact]) -> None:
-        with nft.open_nft() as socket:
-            nft.discard(socket, self._place.table, ports.elements(facts))
-        for host, number, protocol, _target, _port in facts:
-            passed = self._datagrams.pop((host, number, protocol), None)
+        """Take ports back from rules, sockets and whoever leads them here; those not there are no error."""
+        elements = ports.elements(self._rules(facts))
+        self._ports = [fact for fact in self._ports if fact not in facts]
+        if elements:
+            self._there(lambda: self._discard(elements))
+        for fact in facts:
+            key = (fact[0], fact[1], fact[2])
+            self._led.pop(key, None)
+            if self._host:
+                self._host.withdraw(key)
+            passed = self._datagrams.pop(key, None)
             if passed:
                 passed.close()
-            held = self._sockets.pop((host, number, protocol), None)
+            held = self._sockets.pop(key, None)
             if held:
                 self._loop.forget(held.fileno())
                 held.close()
+
+    def _discard(self, elements: ports.Maps) -> None:
+        with living.Lock(), nft.open_nft() as socket:
+            nft.discard(socket, self._place.table, elements)
 
     def publish(self, wanted: list[dict[str, Any]]) -> None:
         """Publish more ports of the running container; raises TiffinError, OSError."""
         if not self._endpoints:
             raise Conflict("the container is on no bridge network")
-        with living.Lock():
-            self._publish([Port(**value) for value in wanted])
+        self._publish([Port(**value) for value in wanted])
 
     def unpublish(self, wanted: list[list[Any]]) -> None:
         """Take back published ports: (host address, host port, protocol) each."""
         keys = {tuple(key) for key in wanted}
-        gone = [fact for fact in self._ports if tuple(fact[:3]) in keys]
-        with living.Lock():
-            self._release(gone)
-            self._ports = [fact for fact in self._ports if fact not in gone]
-            for endpoint in self._endpoints:
-                if endpoint.lease["ports"]:
-                    living.change(self._place, endpoint.wish.net.id, self._id, ports=self._ports)
+        self._release([fact for fact in self._ports if tuple(fact[:3]) in keys])
+        for endpoint in self._endpoints:
+            if endpoint.lease["ports"]:
+                self._change(endpoint, ports=self._rules(self._ports))
 
     # --- while it runs -------------------------------------------------------------------------
 
@@ -324,33 +383,43 @@ class Networks:
 
     def connect(self, wish: dict[str, Any]) -> None:
         """Go to one more network; raises TiffinError, OSError."""
-        with link.open_route() as outer:
-            with living.Lock():
-                endpoint = self._join(outer, Wish.unpack(wish))
-            try:
-                self._plug(outer, endpoint)
-                self._reroute()
-                self._names()
-            except BaseException:
-                self._unplug(endpoint)
-                self._leave(endpoint)
-                raise
-        self._write_hosts()
-
-    def disconnect(self, network: str) -> None:
-        """Leave a network, and its ports with it."""
-        gone = [e for e in self._endpoints if e.wish.net.id == network]
-        for endpoint in gone:
-            addresses = {a.partition("/")[0] for a in endpoint.lease["addresses"]}
-            with living.Lock():
-                left = [fact for fact in self._ports if fact[3] in addresses]
-                self._release(left)
-                self._ports = [fact for fact in self._ports if fact not in left]
-            self._unplug(endpoint)
-            self._leave(endpoint)
+        self._there(lambda: self._reach(Wish.unpack(wish)))
         self._reroute()
         self._names()
         self._write_hosts()
+
+    def _reach(self, wish: Wish) -> None:
+        with link.open_route() as outer:
+            with living.Lock():
+                endpoint = self._join(outer, wish)
+            try:
+                self._plug(outer, endpoint)
+            except BaseException:
+                self._depart(endpoint)
+                raise
+
+    def disconnect(self, network: str) -> None:
+        """Leave a network, and its ports with it."""
+        for endpoint in [e for e in self._endpoints if e.wish.net.id == network]:
+            addresses = {a.partition("/")[0] for a in endpoint.lease["addresses"]}
+            self._release([fact for fact in self._ports if fact[3] in addresses])
+            self._there(lambda: self._depart(endpoint))  # noqa: B023 - it is called at once
+        self._reroute()
+        self._names()
+        self._write_hosts()
+
+    def _unplug(self, endpoint: Endpoint) -> None:
+        """Remove an interface, and only then what guards it."""
+        with link.open_route() as outer:
+            index = link.index_of(outer, endpoint.lease["interface"])
+            if index:
+                outer.call(endpoint.wish.net.name, link.remove(index))
+        if self._guard:
+            self._guard.detach(endpoint.lease["interface"])
+
+    def _depart(self, endpoint: Endpoint) -> None:
+        self._unplug(endpoint)
+        self._leave(endpoint)
 
     def facts(self) -> dict[str, Any]:
         """Return what is shown of it: addresses by network, and ports."""
@@ -373,17 +442,11 @@ class Networks:
         if self._resolver:
             self._resolver.close()
             self._resolver = None
-        with living.Lock():
-            self._release(self._ports)
-            self._ports = []
+        self._release(self._ports)
         if self._guard:
-            # Whoever shares this namespace may live on: with no interface rather than with no guard.
             self._guard.finish()
-            for endpoint in self._endpoints:
-                self._unplug(endpoint)
-            self._guard.close()
-        for endpoint in tuple(self._endpoints):
-            self._leave(endpoint)
+        if self._endpoints:
+            self._there(self._leave_all)
         if self._open:
             self._open.close()
             self._open = None
@@ -391,14 +454,14 @@ class Networks:
             os.close(self._namespace)
             self._namespace = -1
 
-    def _unplug(self, endpoint: Endpoint) -> None:
-        """Remove an interface, and only then what guards it."""
-        with link.open_route() as outer:
-            index = link.index_of(outer, endpoint.lease["interface"])
-            if index:
-                outer.call(endpoint.wish.net.name, link.remove(index))
+    def _leave_all(self) -> None:
         if self._guard:
-            self._guard.detach(endpoint.lease["interface"])
+            # Whoever shares this namespace may live on: with no interface rather than with no guard.
+            for endpoint in self._endpoints:
+                self._unplug(endpoint)
+            self._guard.close()
+        for endpoint in tuple(self._endpoints):
+            self._leave(endpoint)
 
     def _leave(self, endpoint: Endpoint) -> None:
         self._endpoints.remove(endpoint)
@@ -409,20 +472,23 @@ class Networks:
 
     def fold(self) -> None:
         """Take a network down that we were the last on, after a while: the keeper's last act."""
-        if not self._empty:
-            return
-        time.sleep(_LINGER_SECONDS)
+        if self._empty:
+            time.sleep(_LINGER_SECONDS)
+            self._there(self._settle)
+        if self._host:
+            self._host.leave()
+
+    def _settle(self) -> None:
         with link.open_route() as outer, living.Lock():
             living.settle(self._place, outer)
 
 
-def planned(request: StartRequest, plan: dict[str, Any], loop: Loop) -> Networks | Uplink:
-    """Return what a container's plan asks for: bridges, or an ordinary user's way out."""
-    if "uplink" not in plan:
-        return Networks(request, plan, loop)
-    from tiffin.keeper.uplink import Uplink  # root has none
+def _own_host(loop: Loop) -> Host:
+    """Return the host of the ordinary user that we are."""
+    from tiffin import settings
+    from tiffin.keeper.host import Host  # root's bridges are on the real one
 
-    return Uplink(request, plan)
+    return Host(settings.privilege(), loop)
 
 
 def failure(error: OSError | TiffinError | TypeError) -> StartFailed:

@@ -13,7 +13,12 @@ from tiffin.keeper.loop import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from tiffin.keeper.loop import Loop
+
+    There = Callable[[Callable[[], Any]], Any]
 
 _PIECE = 1 << 16
 _HELD = 1 << 18
@@ -29,9 +34,10 @@ _QUIET = 90.0
 class Proxy:
     """Serves one listening socket."""
 
-    def __init__(self, loop: Loop, listener: _socket.socket, target: tuple[str, int]) -> None:
-        """Connect whoever comes with the target."""
+    def __init__(self, loop: Loop, listener: _socket.socket, target: tuple[str, int], there: There) -> None:
+        """Connect whoever comes with the target, from where `there` does its work."""
         self._loop, self._listener, self._target = loop, listener, target
+        self._there = there
         self._number = listener.fileno()
         self._served = 0
         loop.watch(self._number, READ, self._accept)
@@ -43,7 +49,8 @@ class Proxy:
             return
         client = _socket.socket(fileno=descriptor)
         family = _socket.AF_INET6 if ":" in self._target[0] else _socket.AF_INET
-        server = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        kind = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+        server = self._there(lambda: _socket.socket(family, kind))
         client.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         code = server.connect_ex(self._target)
         if code not in {0, errno.EINPROGRESS}:
@@ -65,9 +72,10 @@ class Proxy:
 class Datagrams:
     """The same for UDP: each client has a socket of its own to the target, for as long as something comes."""
 
-    def __init__(self, loop: Loop, socket: _socket.socket, target: tuple[str, int]) -> None:
-        """Pass on what comes to a socket, and back what the target answers."""
-        self._loop, self._socket, self._target = loop, socket, target
+    def __init__(self, loop: Loop, socket: _socket.socket, target: tuple[str, int], there: There) -> None:
+        """Pass on what comes to a socket, from where `there` works, and back what the target answers."""
+        self._loop, self._socket, self._target, self._there = loop, socket, target, there
+        socket.setblocking(False)  # noqa: FBT003 - the C module takes it by position only
         self._clients: dict[object, tuple[_socket.socket, int]] = {}
         loop.watch(socket.fileno(), READ, self._come)
 
@@ -89,7 +97,8 @@ class Datagrams:
             if len(self._clients) >= _CONNECTIONS:
                 self._forget(next(iter(self._clients)))
             family = _socket.AF_INET6 if ":" in self._target[0] else _socket.AF_INET
-            made = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+            kind = _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+            made = self._there(lambda: _socket.socket(family, kind))
             made.connect(self._target)
             self._loop.watch(made.fileno(), READ, lambda _events: self._back(made, client))
         self._clients[client] = made, self._loop.later(_QUIET, lambda: self._forget(client))

@@ -1,7 +1,8 @@
 """The user namespace of an ordinary user: entered by every process that deals with a store's ids.
 
 Namespaces with the same owner and maps are the same to the file system, so nobody has to hold one: each
-keeper and each command that needs ids makes its own (1 ms on the path of a run, which hides it).
+keeper and each command that needs ids makes its own (1 ms on the path of a run, which hides it), or goes into
+the one that the user's network belongs to while there is one (`keeper.host`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import errno
 import os
 
 from tiffin.errors import Unsupported
-from tiffin.keeper import kernel
+from tiffin.keeper import host, kernel
 from tiffin.settings import find_helper
 
 TYPE_CHECKING = False
@@ -35,7 +36,9 @@ def enter(privilege: Privilege) -> None:
             f"containers need user namespaces, which this user cannot have: {privilege.why}",
             hint=privilege.remedy,
         )
-    if len(privilege.uid_map) == len(privilege.gid_map) == 1:
+    if host.enter_ids(privilege):
+        pass
+    elif len(privilege.uid_map) == len(privilege.gid_map) == 1:
         _unshare()
         _write("setgroups", "deny")
         _write("uid_map", _lines(privilege.uid_map))

@@ -34,8 +34,8 @@ class Zygote:
         self._environment = {"PATH": os.defpath}
         if privilege.rung != "root":
             self._environment["TIFFIN_RUNG"] = privilege.rung
-            if privilege.manager:
-                self._environment["XDG_RUNTIME_DIR"] = os.path.dirname(os.path.dirname(privilege.manager))
+            if privilege.runtime:
+                self._environment["XDG_RUNTIME_DIR"] = privilege.runtime
         self._control: _socket.socket | None = None
         self._lock = _thread.allocate_lock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import struct
 
 from tiffin.network.netlink import (
@@ -15,7 +16,7 @@ from tiffin.network.netlink import (
     number,
     text,
 )
-from tiffin.network.subnet import Subnet, family_of, pack
+from tiffin.network.subnet import Subnet, family_of, pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tiffin.network.netlink import Message
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
-_NEWADDR, _NEWROUTE, _GETROUTE = 20, 24, 26
+_NEWADDR, _GETADDR, _NEWROUTE, _GETROUTE = 20, 22, 24, 26
 _ADDRESS, _NAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _AF_SPEC = 1, 3, 4, 10, 18, 28, 26
 _ALIAS = 20
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
@@ -38,6 +39,7 @@ _ROUTE_HEAD = struct.Struct("=BBBBBBBBI")
 _LOCAL, _BROADCAST, _FLAGS = 2, 4, 8
 _NO_DAD = 0x02
 _MAIN, _BOOT, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST = 254, 3, 4, 0, 253, 1
+_SOMEWHERE = "198.41.0.4"  # an address that is never one's own: a root server's
 _DESTINATION, _OUT, _GATEWAY, _TABLE = 1, 4, 5, 15
 
 
@@ -144,6 +146,24 @@ def routed(netlink: Netlink) -> list[Subnet]:
         if bits and body[4] == _MAIN and len(destination) == (4 if family == 2 else 16):
             found.append(Subnet.from_packed(destination, bits))
     return found
+
+
+def outward() -> str:
+    """Return this host's own IPv4 address towards other hosts, or any that is not of the loopback, or ""."""
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        probe.connect((_SOMEWHERE, 9))  # which sends nothing
+        return str(probe.getsockname()[0])
+    except OSError:
+        pass  # no route leads there
+    finally:
+        probe.close()
+    with open_route() as netlink:
+        for body in netlink.dump(_GETADDR, _ADDRESS_HEAD.pack(_socket.AF_INET, 0, 0, 0, 0)):
+            local = attributes(body[_ADDRESS_HEAD.size :]).get(_LOCAL, b"")
+            if body[3] == _UNIVERSE and len(local) == 4:
+                return unpack(local)
+    return ""
 
 
 def open_route() -> Netlink:

@@ -326,6 +326,13 @@ def abolish(place: Place, route: Netlink) -> None:
         _take_down(place, route, network_id, facts)
 
 
+def forget(place: Place) -> None:
+    """Forget what nobody lives of, where all else has gone with the namespace that it was in."""
+    for network_id, facts in list(every(place)):
+        if not any(atomic.owner_lives(lease["owner"]) for lease in facts["leases"].values()):
+            atomic.remove_file(f"{place.folder}/{network_id}")
+
+
 def sweep(place: Place, route: Netlink) -> None:
     """Take away what other stores have left here that nobody uses any more. Call it under the lock.
 

@@ -29,7 +29,7 @@ _NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 _KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM, "sctp": _socket.SOCK_STREAM}
 _TABLES = {"tcp": "tcp", "udp": "udp"}
 _BACKLOG = 128
-_ALL = ("0.0.0.0", "::")  # noqa: S104 - docker's default, and a setting
+ALL = ("0.0.0.0", "::")  # noqa: S104 - docker's default, and a setting
 
 
 def bind(port: Port, owner: Callable[[Port], str]) -> tuple[_socket.socket, int]:
@@ -79,6 +79,18 @@ def _bind(port: Port, number: int) -> tuple[_socket.socket, int]:
         raise
 
 
+def beside(number: int) -> _socket.socket:
+    """Return a socket that gets what the loopback brings to a UDP port that is taken on all addresses."""
+    made = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        made.bind(("127.0.0.1", number))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 def has_ipv6() -> bool:
     """Tell whether this host speaks IPv6."""
     return os.path.exists("/proc/sys/net/ipv6/conf/all") and not _reads(
@@ -104,7 +116,7 @@ def elements(facts: list[Fact]) -> Maps:
         if not target:
             continue
         family = "6" if ":" in target else "4"
-        name, first = (f"every{family}", ()) if host in _ALL else (f"ports{family}", (pack(host),))
+        name, first = (f"every{family}", ()) if host in ALL else (f"ports{family}", (pack(host),))
         left = nft.key(*first, bytes((_NUMBERS[protocol],)), struct.pack(">H", number))
         found.setdefault(name, []).append((left, nft.key(pack(target), struct.pack(">H", target_port))))
     return found
@@ -117,7 +129,7 @@ def texts(fact: Fact) -> list[tuple[str, str]]:
         return []
     family = "6" if ":" in target else "4"
     right = f"{protocol} . {number} : {target} . {target_port}"
-    return [(f"every{family}", right)] if host in _ALL else [(f"ports{family}", f"{host} . {right}")]
+    return [(f"every{family}", right)] if host in ALL else [(f"ports{family}", f"{host} . {right}")]
 
 
 # --- who has it -----------------------------------------------------------------------------------
