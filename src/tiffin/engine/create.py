@@ -80,8 +80,10 @@ def create(
     try:
         engine.store.snapshots.prepare(container_id, image.layers)
         record = engine.store.containers.create(record)
-    except BaseException:
+    except BaseException as error:
         engine.store.snapshots.remove(container_id)
+        if isinstance(error, NotFound):
+            engine.store.images.resolve(image.id)  # which says so if it was removed meanwhile
         raise
     try:
         mounts.fill(engine, record, wanted, points)
