@@ -51,8 +51,8 @@ _RUN = """
         keeper.loop keeper.main keeper.peer keeper.process keeper.request
         runtime.bundle runtime.capabilities runtime.devices runtime.limits runtime.machine runtime.oci
         runtime.seccomp runtime.security runtime.specgen runtime.user
-        spec.container spec.descriptor spec.digest spec.image spec.members spec.mount spec.platform
-        spec.port spec.reference
+        spec.container spec.descriptor spec.detach spec.digest spec.image spec.members spec.mount
+        spec.platform spec.port spec.reference
         store.containers store.events store.images store.journal store.leases store.mountpoints store.names
         store.overlay store.snapshots store.volumes
     """
@@ -60,13 +60,13 @@ ALLOWED = {
     "ps": """
         cli.format cli.ps
         engine.containers engine.listing engine.views
-        spec.container spec.members spec.mount spec.port
+        spec.container spec.lapse spec.members spec.mount spec.port
         store.containers
     """,
     "images": """
         cli.format cli.images
         engine.image_views engine.images
-        spec.descriptor spec.digest spec.platform spec.reference
+        spec.descriptor spec.digest spec.lapse spec.platform spec.reference
         store.images
     """,
     "run": _RUN,

@@ -356,6 +356,9 @@ class Settings(Value):
     publish_address: str = ""  # where ports are published if no address is given; "" is everywhere
     proxies: Mapping[str, str] = EMPTY  # http, https, no -> value
     registries: Mapping[str, RegistrySettings] = EMPTY  # by HOST[:PORT], as in names of images
+    logins: Mapping[str, Mapping[str, str]] = (
+        EMPTY  # by domain: fields of a Credential, before docker_config's
+    )
     environment: Mapping[str, str] = EMPTY  # for `-e NAME` and credential helpers
 
     @property
@@ -410,6 +413,7 @@ class Settings(Value):
             publish_address=get("TIFFIN_PUBLISH_ADDRESS") or file.get("publish_address") or "",
             proxies=proxies,
             registries=registries,
+            logins=EMPTY,
             **_limits(get, file),
             environment=environment if environment is not None else os.environ,
         )

@@ -7,7 +7,7 @@ import pytest
 from tiffin.cli import format as formats
 from tiffin.cli.images import _lines
 from tiffin.engine.image_views import ImageView
-from tiffin.spec import clock
+from tiffin.spec import clock, lapse
 from tiffin.spec.state import NEVER, ContainerState
 
 NOW = 1_800_000_000.0
@@ -60,7 +60,7 @@ def test_sizes(count: int, expected: str) -> None:
 )
 def test_durations(seconds: float, expected: str) -> None:
     """Go-units' HumanDuration at each of its edges."""
-    assert formats.duration(seconds) == expected
+    assert lapse.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_durations(seconds: float, expected: str) -> None:
 )
 def test_status(state: ContainerState, expected: str) -> None:
     """The STATUS column of ps."""
-    assert formats.status(state, NOW) == expected
+    assert lapse.status(state, NOW) == expected
 
 
 def test_moments_that_are_missing() -> None:

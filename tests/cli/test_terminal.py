@@ -16,6 +16,7 @@ from tiffin.cli import terminal
 from tiffin.errors import Interrupted, InvalidArgument, StartFailed, Unavailable
 from tiffin.keeper import frames
 from tiffin.keeper.client import Connection
+from tiffin.spec import detach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def stdin() -> Iterator[int]:
 def _converse(peer: Peer, *, stdin: bool = False, tty: bool = False, proxy: bool = True) -> int:
     peer.connection.input_quota = frames.INPUT_QUOTA if stdin else 0
     return terminal.converse(
-        lambda: peer.connection, stdin=stdin, tty=tty, keys=terminal.detach_keys(""), proxy=proxy
+        lambda: peer.connection, stdin=stdin, tty=tty, keys=detach.keys_of(""), proxy=proxy
     )
 
 
@@ -135,7 +136,7 @@ def test_half_of_the_detach_keys_is_input(peer: Peer, stdin: int) -> None:
 def test_nothing_but_the_detach_keys_is_taken_from_the_input(chunks: list[bytes]) -> None:
     """However input is cut into pieces, it comes through whole until the keys are complete."""
     keys = b"\x10\x11"
-    escape = terminal.Escape(keys)
+    escape = detach.Escape(keys)
     sent, left = b"", False
     for chunk in chunks:
         data, left = escape.feed(chunk)
@@ -184,14 +185,14 @@ def test_signals_are_given_back() -> None:
 )
 def test_detach_keys(text: str, expected: bytes) -> None:
     """Docker's words for keys."""
-    assert terminal.detach_keys(text) == expected
+    assert detach.keys_of(text) == expected
 
 
 @pytest.mark.parametrize("text", ["abc", "ctrl-", "ctrl-1", "ctrl-A", ",", "a,"])
 def test_wrong_detach_keys(text: str) -> None:
     """A key that does not exist is told before anything starts."""
     with pytest.raises(InvalidArgument, match="Invalid escape keys"):
-        terminal.detach_keys(text)
+        detach.keys_of(text)
 
 
 def test_a_process_that_ignores_signals_does_not_hold_the_user(peer: Peer) -> None:

@@ -6,6 +6,7 @@ import sys
 
 from tiffin.cli import terminal
 from tiffin.cli.command import DONE, Command
+from tiffin.spec import detach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def attach(parsed: Parsed, session: Session) -> int:
     record = containers.get(parsed.arguments[0])
     tty = record.config.tty
     stdin = record.config.open_stdin and not parsed.flag("no-stdin")
-    keys = terminal.detach_keys(parsed.text("detach-keys"))
+    keys = detach.keys_of(parsed.text("detach-keys"))
     terminal.check_stdin(interactive=stdin, tty=tty)
 
     def connect() -> Connection:

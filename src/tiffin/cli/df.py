@@ -7,7 +7,7 @@ import sys
 from tiffin.cli import format as formats
 from tiffin.cli.command import DONE, TABLE_FORMAT, Command
 from tiffin.errors import InvalidArgument
-from tiffin.spec import clock
+from tiffin.spec import clock, lapse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _containers(usage: DiskUsage) -> Sequence[list[str]]:
             str(sum(mount.type == "volume" for mount in view.mounts)),
             formats.size(view.size_rw),
             formats.ago(view.created),
-            formats.status(view.state),
+            lapse.status(view.state),
             view.name,
         ]
         for view in usage.containers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.cli import keyvalues
 from tiffin.cli.command import DONE, Command
+from tiffin.spec import detach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def execute(parsed: Parsed, session: Session) -> int:
         lambda: containers.exec(name, request),
         stdin=stdin,
         tty=tty,
-        keys=terminal.detach_keys(parsed.text("detach-keys")),
+        keys=detach.keys_of(parsed.text("detach-keys")),
         proxy=False,
     )
     return max(code, 0)

@@ -76,6 +76,7 @@ INDEX = {
     "rmi": "image:RMI",
     "run": "run:RUN",
     "save": "image:SAVE",
+    "serve": "serve:SERVE",
     "start": "start:START",
     "stop": "stop:STOP",
     "system info": "system:INFO",

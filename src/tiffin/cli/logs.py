@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tiffin.cli.command import DONE, Command
+from tiffin.spec import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show(parsed: Parsed, session: Session) -> int:
     following = parsed.flag("follow")
     for entry in entries:
         output = outputs[entry.stream]
-        stamp = f"{_nine_digits(entry.time)} ".encode() if stamped else b""
+        stamp = f"{clock.nine_digits(entry.time)} ".encode() if stamped else b""
         output.write(stamp + details + entry.data)
         if following:
             output.flush()
@@ -38,12 +39,6 @@ def show(parsed: Parsed, session: Session) -> int:
 def _tail(text: str) -> int:
     """Read --tail: a number, else all (docker takes junk as all)."""
     return int(text) if text.isascii() and text.isdigit() else -1
-
-
-def _nine_digits(moment: str) -> str:
-    """Return a moment with all nine digits of its fraction, as `logs -t` has them."""
-    whole, _, fraction = moment.removesuffix("Z").partition(".")
-    return f"{whole}.{fraction:0<9}Z"
 
 
 LOGS = Command(

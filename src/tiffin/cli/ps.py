@@ -6,6 +6,7 @@ import sys
 
 from tiffin.cli import format as formats
 from tiffin.cli.command import DONE, TABLE_FORMAT, Command
+from tiffin.spec import lapse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _fields(*, whole: bool) -> dict[str, Callable[[ContainerView], object]]:
         "Command": lambda view: _command(view, whole=whole),
         "RunningFor": lambda view: formats.ago(view.created),
         "CreatedAt": lambda view: formats.local(view.created),
-        "Status": lambda view: formats.status(view.state),
+        "Status": lambda view: lapse.status(view.state),
         "State": lambda view: view.state.status,
         "Ports": _ports,
         "Names": lambda view: view.name,

@@ -34,7 +34,7 @@ def serve(parsed: Parsed, session: Session) -> int:
     users = Htpasswd(parsed.text("htpasswd")) if parsed.text("htpasswd") else None
     registry = Registry(_settings(parsed, session), users=users)
     listener = listen(host, port)
-    server = Server([listener], registry, tls=tls, log=_log)
+    server = Server([listener], registry, tls=tls, log=log)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     shown = f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104 - only shown
@@ -70,7 +70,7 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _log(served: Served) -> None:
+def log(served: Served) -> None:
     """Write a line about a request. Targets are quoted: they are whatever somebody sent."""
     trouble = f" {type(served.trouble).__name__}: {served.trouble}" if served.trouble else ""
     sys.stderr.write(

@@ -7,6 +7,7 @@ import sys
 from tiffin.cli import options, run_flags
 from tiffin.cli.command import Command
 from tiffin.errors import Interrupted, InvalidArgument, NotFound, TiffinError
+from tiffin.spec import detach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _check_terminal(parsed: Parsed, config: ContainerConfig) -> None:
         from tiffin.cli import terminal
 
         terminal.check_stdin(interactive=True, tty=True)
-        terminal.detach_keys(parsed.text("detach-keys"))
+        detach.keys_of(parsed.text("detach-keys"))
 
 
 def _attached(parsed: Parsed, session: Session, config: ContainerConfig, container: str) -> int:
@@ -83,7 +84,7 @@ def _attached(parsed: Parsed, session: Session, config: ContainerConfig, contain
         ),
         stdin=config.attach_stdin,
         tty=config.tty,
-        keys=terminal.detach_keys(parsed.text("detach-keys")),
+        keys=detach.keys_of(parsed.text("detach-keys")),
         proxy=parsed.flag("sig-proxy"),
         streams=options.streams(parsed),
         ended=(lambda connection: containers.forget(container, connection)) if parsed.flag("rm") else None,

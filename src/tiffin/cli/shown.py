@@ -261,6 +261,9 @@ SESSIONS: dict[str, dict[str, str]] = {
     "logout": {
         "test_session_flags.py": "",
     },
+    "serve": {
+        "test_session_serve.py": "group host log-level print-env",
+    },
     "registry serve": {
         "test_registry.py": "addr htpasswd root tls-cert tls-key",
     },

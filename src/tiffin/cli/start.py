@@ -6,6 +6,7 @@ import sys
 
 from tiffin.cli.command import DONE, Command
 from tiffin.errors import InvalidArgument, NotModified, TiffinError
+from tiffin.spec import detach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _attached(parsed: Parsed, session: Session, name: str) -> int:
     record = containers.get(name)
     tty = record.config.tty
     stdin = parsed.flag("interactive") and record.config.open_stdin
-    keys = terminal.detach_keys(parsed.text("detach-keys"))
+    keys = detach.keys_of(parsed.text("detach-keys"))
     terminal.check_stdin(interactive=stdin, tty=tty)
     code = terminal.converse(
         lambda: containers.start(

@@ -212,9 +212,13 @@ class Containers:
 
     def wait(self, name: str, *, condition: str = "not-running") -> int:
         """Wait and return the exit code: `not-running` (at once if it is not), `next-exit`, `removed`."""
-        from tiffin.engine.stop import wait
+        return self.ending(name, condition=condition)()
 
-        return wait(self._engine, self.get(name), condition)
+    def ending(self, name: str, *, condition: str = "not-running") -> Callable[[], int]:
+        """Return what waits for the exit code as `wait` does; what happens before it is called counts too."""
+        from tiffin.engine.stop import ending
+
+        return ending(self._engine, self.get(name), condition)
 
     def pause(self, name: str) -> None:
         """Freeze all its processes; raises Conflict if it does not run or is frozen already."""

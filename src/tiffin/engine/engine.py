@@ -99,6 +99,18 @@ class Engine:
 
         return System(self)
 
+    def logged_in(self, server: str, **credential: str) -> Engine:
+        """Return this engine as somebody whom a registry knows (`username` and `password`, or a token).
+
+        The credential is kept nowhere. It shares this engine's store, and is closed with it.
+        """
+        from tiffin.registry.address import domain_of
+
+        other = Engine.__new__(Engine)
+        other.__dict__.update(self.__dict__)
+        other.settings = self.settings.replace(logins={domain_of(server): credential})
+        return other
+
     def outside(self) -> bool:
         """Tell whether another process must do what deals with the ids of the store's files (`inside`).
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class ExecRequest(Value):
-    """What to start. Empty words mean the container's own; `size` is the terminal's (rows, columns)."""
+    """What to start. Empty words mean the container's own; `size` is the terminal's (rows, columns).
+
+    `id` is what events and `inspect` call it, made up where it is "".
+    """
 
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -32,6 +35,7 @@ class ExecRequest(Value):
     privileged: bool = False
     detach: bool = False
     size: tuple[int, int] = (0, 0)
+    id: str = ""
 
 
 def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Connection:
@@ -57,7 +61,7 @@ def execute(engine: Engine, record: ContainerRecord, request: ExecRequest) -> Co
     process = _process(engine, record, request)
     connection = connect(store, record)
     attached = not request.detach
-    attributes = {**event_attributes(record), "execID": os.urandom(32).hex()}
+    attributes = {**event_attributes(record), "execID": request.id or os.urandom(32).hex()}
     words = " ".join(request.argv)
     # Both before it runs, as docker: the keeper tells of its end, maybe before we hear of its start.
     for action in ("exec_create", "exec_start"):

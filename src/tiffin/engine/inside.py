@@ -64,7 +64,7 @@ def call(settings: Settings, verb: str, arguments: Sequence[Any], options: dict[
             )
         try:
             plain = settings.replace(environment=dict(settings.environment), proxies=dict(settings.proxies))
-            plain = plain.replace(registries=dict(settings.registries))
+            plain = plain.replace(registries=dict(settings.registries), logins=dict(settings.logins))
             ours.send((plain, verb, sent, {k: _plain(v) for k, v in options.items()}, progress is not None))
             kind, value = _listen(ours, progress)
         except (EOFError, OSError) as error:

@@ -140,6 +140,16 @@ class Manifests:
                 known = tuple(_entry_of(reference, entry) for entry in jsontext.load_object(raw)["manifests"])
         return tuple(self._detail(entry, insecure=insecure) for entry in known)
 
+    def found(self, name: str) -> tuple[Descriptor, tuple[Mapping[str, Any], ...]]:
+        """Return what a registry has under a name: its descriptor, and the platforms that it is for."""
+        reference = _named(name)
+        descriptor, raw = self._raw(reference, insecure=False)
+        parsed = documents.parse(raw, descriptor.media_type)
+        if isinstance(parsed, documents.Manifest):
+            return descriptor, (self._find(reference, insecure=False).platform,)
+        entries = (_entry_of(reference, one) for one in jsontext.load_object(raw)["manifests"])
+        return descriptor, tuple(entry.platform for entry in entries)
+
     def push(self, name: str, *, purge: bool = False, insecure: bool = False) -> Sent:
         """Send a list, and what it names that its repository lacks; with `purge` forget the list then."""
         target = _named(name)

@@ -11,7 +11,7 @@ from tiffin.spec.signals import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tiffin.engine.engine import Engine
     from tiffin.keeper.client import Connection
@@ -90,17 +90,23 @@ def _forget(engine: Engine, record: ContainerRecord) -> None:
         engine.containers.cleanup(record.id)
 
 
-def wait(engine: Engine, record: ContainerRecord, condition: str = "not-running") -> int:
-    """Return the exit code once the condition holds: it does not run, its next run has ended, it is gone.
+def ending(engine: Engine, record: ContainerRecord, condition: str) -> Callable[[], int]:
+    """Return what waits for the exit code until a condition holds; what happens from now on counts.
 
-    Raises InvalidArgument for another word.
+    The condition is that it does not run, that its next run has ended, or that it is gone. Raises
+    InvalidArgument for another word.
     """
     if condition not in {"not-running", "next-exit", "removed"}:
         raise InvalidArgument(f'invalid condition: "{condition}"')
     if condition == "not-running":
-        return _until_down(engine.store, record)
+        return lambda: _until_down(engine.store, record)
+    since = f"{time.time_ns() / 1e9:.9f}"
     last = engine.store.containers.state(record.id).exit_code
-    for event in _told(engine, record, removed=condition == "removed"):
+    return lambda: _until_told(engine, record, condition, since, last)
+
+
+def _until_told(engine: Engine, record: ContainerRecord, condition: str, since: str, last: int) -> int:
+    for event in _told(engine, record, since, removed=condition == "removed"):
         if event.action == "die":
             last = int(event.attributes.get("exitCode", "0"))
         if event.action == "destroy" or (event.action == "die" and condition == "next-exit"):
@@ -108,9 +114,8 @@ def wait(engine: Engine, record: ContainerRecord, condition: str = "not-running"
     return last
 
 
-def _told(engine: Engine, record: ContainerRecord, *, removed: bool) -> Iterator[Event]:
-    """Yield the events of a container from now on; none if it is to be removed and is so already."""
-    since = f"{time.time():.9f}"
+def _told(engine: Engine, record: ContainerRecord, since: str, *, removed: bool) -> Iterator[Event]:
+    """Yield the events of a container from a moment on; none if it is to be removed and is so already."""
     if removed:
         try:
             engine.store.containers.get(record.id)

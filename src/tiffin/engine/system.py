@@ -213,6 +213,14 @@ class System:
 
         return login(server, username, password, self._engine.settings)
 
+    def check_login(self, server: str, username: str, password: str) -> str:
+        """Check credentials with a registry, keep nothing; return its identity token, if it gives one."""
+        from tiffin.registry import address, client
+        from tiffin.registry.credentials import Credential
+
+        credential = Credential(username=username, password=password)
+        return client.check_login(address.domain_of(server), credential, self._engine.settings).identity_token
+
     def logout(self, server: str) -> bool:
         """Forget a registry's credentials; tell whether there were any."""
         from tiffin.registry.credentials import Credentials

@@ -245,7 +245,11 @@ class Connection:
     def _upgrade(self, response: Response) -> None:
         """Leave HTTP: from here on the socket belongs to the response's `upgrade`."""
         assert response.upgrade is not None  # noqa: S101 - for the type checker
-        self._send_event(h11.InformationalResponse(status_code=101, headers=list(response.headers)))
+        self._socket.settimeout(self._limits.silence)
+        # By hand: h11 would frame the body of a 200, and shares its 101 only with clients that asked.
+        reason = "UPGRADED" if response.status == 101 else "OK"
+        lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{k}: {v}" for k, v in response.headers)]
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._socket.settimeout(None)
         response.upgrade(self._socket, self._http.trailing_data[0])
 

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 
-from tiffin.errors import InvalidArgument, Unavailable
+from tiffin.errors import Conflict, InvalidArgument, Unavailable
 from tiffin.http.connection import Connection
 from tiffin.http.limits import Limits
 
@@ -35,6 +35,45 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Unavailable(f"listen on {host}:{port}: {reason}", hint="choose another --addr") from error
+
+
+def listen_unix(path: str, *, mode: int, group: int) -> socket.socket:
+    """Return a listening unix socket, in place of one that nobody answers any more; -1 is no group.
+
+    Raises Conflict where somebody does, Unavailable where it cannot be made.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _answers(path):
+            raise Conflict(f"{path}: somebody serves there already")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        before = os.umask(0o777)  # nobody may come in before owner and mode are right
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        if group >= 0:
+            os.chown(path, -1, group)
+        os.chmod(path, mode)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise Unavailable(f"listen on {path}: {reason}", hint="choose another -H") from error
+    except Conflict:
+        sock.close()
+        raise
+    return sock
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:

@@ -57,6 +57,7 @@ class Credentials:
         """Keep where the file is; nothing is read yet."""
         self._path = f"{settings.docker_config}/config.json"
         self._environment = dict(settings.environment)
+        self._logins = settings.logins
 
     @property
     def path(self) -> str:
@@ -68,8 +69,10 @@ class Credentials:
 
         Raises InvalidArgument for a file that cannot be understood, Unavailable for a helper that fails.
         """
-        config = self._load()
         domain = address.domain_of(domain)
+        if domain in self._logins:
+            return Credential(**self._logins[domain])
+        config = self._load()
         key = address.credentials_key(domain)
         helper = _helper(config, key)
         if helper:

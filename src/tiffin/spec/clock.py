@@ -20,6 +20,12 @@ def from_ns(nanoseconds: int) -> str:
     return f"{day}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}{tail}Z"
 
 
+def nine_digits(moment: str) -> str:
+    """Return a moment with all nine digits of its fraction, as `logs -t` has them."""
+    whole, _, fraction = moment.removesuffix("Z").partition(".")
+    return f"{whole}.{fraction:0<9}Z"
+
+
 def to_ns(text: str) -> int:
     """Return nanoseconds since 1970 of an RFC 3339 moment; raise ValueError for anything else."""
     if len(text) < 20 or text[4] + text[7] + text[10] + text[13] + text[16] != "--T::":

@@ -542,7 +542,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "CpuQuota": ("cpu_quota", number),
     "MemoryReservation": ("memory_reservation", number),
     "OomScoreAdj": ("oom_score_adj", number),
-    "MemorySwappiness": ("memory_swappiness", number),
+    "MemorySwappiness": ("memory_swappiness", lambda value: None if value == -1 else number(value)),
     "Binds": ("binds", strings),
     "Links": ("links", strings),
     "GroupAdd": ("group_add", strings),

@@ -1,0 +1,1 @@
+"""The Docker Engine API: a guest of the engine, on the server of `http`."""
