@@ -94,7 +94,7 @@ def test_a_build_in_a_log() -> None:
         " 2/2 RUN make",
         "   2 | one",
         "   2 | two",
-        "warning: line 3: MAINTAINER is old",
+        "warning: MAINTAINER is old (line 3)",
         "   2 | three",
         " 2/2 RUN make                                          1.2s   4.1 kB  changed: a",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
 from tiffin.build.cache import Result
@@ -11,7 +12,7 @@ from tiffin.build.failure import FOREIGN, failed
 from tiffin.build.roles import Layer
 from tiffin.errors import StartFailed, TiffinError
 from tiffin.spec import clock
-from tiffin.store import steplocks
+from tiffin.store import atomic, steplocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,7 +199,14 @@ class Steps:
         draft: Draft,
         mounting: Mounting | None,
     ) -> str:
-        """Keep what a failed RUN left, for whoever wants to look; return its id, "" if it cannot be."""
+        """Keep what a failed RUN left, for whoever wants to look; return its id, "" if it cannot be.
+
+        One that has taken most of the room there was gives it back: that may be why it failed.
+        """
+        found = os.statvfs(draft.path)
+        if atomic.tree_size(draft.path) > found.f_bavail * found.f_frsize:
+            draft.discard()
+            return ""
         try:
             layers = [*request.layers, self.commit(draft, stage.top).chain_id]
             mounts = mounting.kept(self.commit) if mounting else []
