@@ -7,18 +7,20 @@ import pty
 import signal
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cli.conftest import Tiffin
 
 DOCKER = "docker"
 _SECONDS = 60
+_LEAVING_SECONDS = 10
 
 
 class Client:
@@ -27,6 +29,7 @@ class Client:
     def __init__(self, path: str, folder: str) -> None:
         """Keep its configuration in a folder of its own."""
         self.path = path
+        self.server = 0
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
@@ -56,6 +59,19 @@ class Client:
             sock.sendall("\r\n".join([*lines, "Host: x", "Connection: close", "", ""]).encode())
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
+    def open(self, line: str) -> socket.socket:
+        """Send a request and return its connection once the head of the answer has come."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(_SECONDS)
+        sock.connect(self.path)
+        sock.sendall(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        return sock
+
+    def held(self) -> tuple[int, int]:
+        """Return how many threads and descriptors the server has."""
+        return len(os.listdir(f"/proc/{self.server}/task")), len(os.listdir(f"/proc/{self.server}/fd"))
+
 
 @pytest.fixture(scope="module")
 def docker(tiffin: Tiffin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
@@ -71,7 +87,9 @@ def docker(tiffin: Tiffin, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert served.stdout is not None
     assert served.stdout.readline() == f"API listen on {path}\n"
     assert os.stat(path).st_mode & 0o777 == 0o660
-    yield Client(path, str(folder))
+    client = Client(path, str(folder))
+    client.server = served.pid
+    yield client
     served.send_signal(signal.SIGTERM)
     _, log = served.communicate(timeout=30)
     assert served.returncode == 0, log
@@ -146,6 +164,43 @@ def test_logs(docker: Client) -> None:
     assert docker.run("logs", "-t", "--tail", "1", "said").count("Z ") <= 1
     assert docker.run("start", "-a", "said") == "out\n"
     docker.run("rm", "said")
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("GET /events", 200),
+        ("POST /containers/quiet/wait", 40),
+        ("POST /containers/quiet/wait?condition=next-exit", 200),
+        ("GET /containers/quiet/logs?stdout=1&follow=1", 40),
+        ("GET /containers/quiet/stats", 5),
+    ],
+)
+def test_clients_that_leave(docker: Client, line: str, count: int) -> None:
+    """Their threads and descriptors are given back at once, though there is nothing to send to them."""
+    docker.run("run", "-d", "--name", "quiet", "box:1", "sleep", "1000")
+    docker.open("GET /events").close()  # the server's one inotify stays
+    resting = _settled(docker, lambda held: held[0] <= 2)
+    streams = [docker.open(line) for _ in range(count)]
+    threads, descriptors = docker.held()
+    assert threads >= resting[0] + count
+    assert descriptors >= resting[1] + count
+    for stream in streams:
+        stream.close()
+    assert _settled(docker, lambda held: _within(held, resting)) == resting
+    docker.run("rm", "-f", "quiet")
+
+
+def _within(held: tuple[int, int], limit: tuple[int, int]) -> bool:
+    return held[0] <= limit[0] and held[1] <= limit[1]
+
+
+def _settled(docker: Client, good: Callable[[tuple[int, int]], bool]) -> tuple[int, int]:
+    """Return what the server holds once that is `good`, or after some seconds."""
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while not good(held := docker.held()) and time.monotonic() < deadline:
+        os.sched_yield()
+    return held
 
 
 def test_a_terminal(docker: Client) -> None:

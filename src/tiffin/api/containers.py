@@ -208,7 +208,7 @@ def prune(call: Call) -> Response:
 def wait(call: Call) -> Response:
     """POST /containers/NAME/wait: the head of the answer at once, the exit code when it is known."""
     condition = call.text("condition") or "not-running"
-    ending = call.engine.containers.ending(call.name, condition=condition)
+    ending = call.engine.containers.ending(call.name, condition=condition, gone=call.request.gone)
 
     def told() -> Iterator[bytes]:
         try:
@@ -235,7 +235,7 @@ def changes(call: Call) -> Response:
 def stats(call: Call) -> Response:
     """GET /containers/NAME/stats."""
     record = call.engine.containers.get(call.name)
-    watched = call.engine.containers.stats(record.id, all=True)
+    watched = call.engine.containers.stats(record.id, all=True, gone=call.request.gone)
     if call.flag("stream", default=True):
         return answers.documents(_samples(watched))
     for sample in _samples(watched):

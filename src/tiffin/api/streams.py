@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 
 from tiffin.api.router import Operation
+from tiffin.engine.patience import ready
 from tiffin.errors import InvalidArgument, TiffinError
 from tiffin.http.message import Response
 from tiffin.keeper import frames
@@ -165,10 +166,10 @@ def _started(call: Call, record: ContainerRecord, waiting: Waiting, sock: socket
         poller = select.poll()
         poller.register(waiting.fileno(), select.POLLIN)
         poller.register(sock.fileno(), 0)
-        ready = {descriptor for descriptor, _ in poller.poll()}
-        if waiting.fileno() not in ready and call.desk.give_up(record.id, waiting):
+        woken = {descriptor for descriptor, _ in poller.poll()}
+        if waiting.fileno() not in woken and call.desk.give_up(record.id, waiting):
             return None
-        select.select([waiting.fileno()], [], [])  # claimed: it comes for certain
+        ready(waiting.fileno())  # claimed: it comes for certain
         return waiting.connection
     finally:
         waiting.close()
@@ -190,6 +191,7 @@ def logs(call: Call) -> Response:
         tail=int(tail) if tail.isascii() and tail.isdigit() and len(tail) < 12 else -1,
         since=_moment(call.text("since")),
         until=_moment(call.text("until")),
+        gone=call.request.gone,
         **wanted,
     )
     kind = _FRAMED if call.since((1, 42)) and not record.config.tty else _RAW

@@ -139,7 +139,9 @@ def events(call: Call) -> Response:
     since, until = call.text("since"), call.text("until")
     if since and until and _later(since, until):
         raise InvalidArgument("`since` time cannot be after `until` time")
-    found = call.engine.system.events(since=since, until=until, filters=call.filters())
+    found = call.engine.system.events(
+        since=since, until=until, filters=call.filters(), gone=call.request.gone
+    )
     return answers.documents(event.to_json() for event in found)
 
 

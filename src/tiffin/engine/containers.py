@@ -214,11 +214,14 @@ class Containers:
         """Wait and return the exit code: `not-running` (at once if it is not), `next-exit`, `removed`."""
         return self.ending(name, condition=condition)()
 
-    def ending(self, name: str, *, condition: str = "not-running") -> Callable[[], int]:
-        """Return what waits for the exit code as `wait` does; what happens before it is called counts too."""
+    def ending(self, name: str, *, condition: str = "not-running", gone: int = -1) -> Callable[[], int]:
+        """Return what waits for the exit code as `wait` does; what happens before it is called counts too.
+
+        It waits no longer when the other side of the socket `gone` has left: its answer means nothing.
+        """
         from tiffin.engine.stop import ending
 
-        return ending(self._engine, self.get(name), condition)
+        return ending(self._engine, self.get(name), condition, gone)
 
     def pause(self, name: str) -> None:
         """Freeze all its processes; raises Conflict if it does not run or is frozen already."""
@@ -246,11 +249,14 @@ class Containers:
 
         return changes(self._engine, self.get(name))
 
-    def stats(self, *names: str, all: bool = False) -> Iterator[Sequence[Stats]]:
-        """Yield what containers use, once a second: the named ones, those that run, or all."""
+    def stats(self, *names: str, all: bool = False, gone: int = -1) -> Iterator[Sequence[Stats]]:
+        """Yield what containers use, once a second: the named ones, those that run, or all.
+
+        Ends at once when the other side of the socket `gone` has left.
+        """
         from tiffin.engine.stats import watch
 
-        return watch(self._engine, names, every=all)
+        return watch(self._engine, names, every=all, gone=gone)
 
     def update(self, name: str, **changes: Any) -> Sequence[str]:
         """Change limits or the restart policy (members of HostConfig), also of one that runs.
@@ -327,8 +333,12 @@ class Containers:
         until: str = "",
         stdout: bool = True,
         stderr: bool = True,
+        gone: int = -1,
     ) -> Iterator[LogEntry]:
-        """Yield what it printed, oldest first; `tail` last lines (-1 all); `follow` until it stops."""
+        """Yield what it printed, oldest first; `tail` last lines (-1 all); `follow` until it stops.
+
+        Following ends at once when the other side of the socket `gone` has left.
+        """
         from tiffin.engine.logs import read
 
         record = self.get(name)
@@ -341,6 +351,7 @@ class Containers:
             until=until,
             stdout=stdout,
             stderr=stderr,
+            gone=gone,
         )
 
     def exec(self, name: str, request: ExecRequest) -> Connection:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 
 from tiffin.engine.filters import moment
+from tiffin.engine.patience import ready
 from tiffin.engine.watch import Watch
 from tiffin.errors import InvalidArgument
 from tiffin.store.events import matches, parse
@@ -27,10 +27,11 @@ _CHUNK = 1 << 16
 _DAY = 86400.0
 
 
-def follow(engine: Engine, *, since: str, until: str, filters: Filters) -> Iterator[Event]:
+def follow(engine: Engine, *, since: str, until: str, filters: Filters, gone: int = -1) -> Iterator[Event]:
     """Yield events from `since` (now, if it says nothing) to `until` (for ever, if it says nothing).
 
-    Raises InvalidArgument for times and filters that cannot be read.
+    Ends when the other side of the socket `gone` has left. Raises InvalidArgument for times and filters
+    that cannot be read.
     """
     now = time.time_ns()
     for key in filters:
@@ -38,14 +39,14 @@ def follow(engine: Engine, *, since: str, until: str, filters: Filters) -> Itera
             raise InvalidArgument(f"invalid filter '{key}'", hint="known are " + ", ".join(_KEYS))
     first = moment(since, now) if since else now
     last = moment(until, now) if until else 1 << 62
-    for event in _all(engine.store.layout.events, last, past=bool(since)):
+    for event in _all(engine.store.layout.events, last, past=bool(since), gone=gone):
         if event.time > last:
             return
         if event.time >= first and matches(event, filters):
             yield event
 
 
-def _all(path: str, last: int, *, past: bool) -> Iterator[Event]:
+def _all(path: str, last: int, *, past: bool, gone: int) -> Iterator[Event]:
     """Yield every event that is written until a moment, those of the past first if they are asked for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -67,7 +68,8 @@ def _all(path: str, last: int, *, past: bool) -> Iterator[Event]:
                 patience = (last - time.time_ns()) / 1e9
                 if patience <= 0:
                     return
-                select.select([watch.fileno()], [], [], min(patience, _DAY))
+                if gone in ready(watch.fileno(), gone=gone, seconds=min(patience, _DAY)):
+                    return
                 watch.drain()
     finally:
         os.close(descriptor)

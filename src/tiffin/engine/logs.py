@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 
 from tiffin.engine.filters import moment
@@ -42,6 +41,7 @@ def read(
     until: str,
     stdout: bool,
     stderr: bool,
+    gone: int,
 ) -> Iterator[LogEntry]:
     """Yield entries; raises InvalidArgument for times that cannot be read."""
     if record.host.log_config.type == "none":
@@ -50,7 +50,7 @@ def read(
     first = moment(since, now) if since else 0
     last = moment(until, now) if until else None
     wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
-    for line in _lines(store, record, follow=follow, tail=tail):
+    for line in _lines(store, record, follow=follow, tail=tail, gone=gone):
         entry = _parse(line)
         if entry is None:
             continue
@@ -74,7 +74,7 @@ def _parse(line: bytes) -> LogEntry | None:
         return None
 
 
-def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int) -> Iterator[bytes]:
+def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int, gone: int) -> Iterator[bytes]:
     path = log_path(store.layout, record.id)
     files, start = _tail_position(_rotated(path), tail)
     if files:
@@ -90,7 +90,7 @@ def _lines(store: Store, record: ContainerRecord, *, follow: bool, tail: int) ->
     else:
         return
     if follow:
-        yield from _follow(store, record, path, first)
+        yield from _follow(store, record, path, first, gone)
     else:
         yield from _whole(path, first)
 
@@ -220,8 +220,9 @@ def _last_lines(name: str, count: int) -> tuple[int, int]:
     return 0, count - (1 if end else 0)
 
 
-def _follow(store: Store, record: ContainerRecord, path: str, file: _File) -> Iterator[bytes]:
-    """Yield lines as they are written, until the keeper has gone; woken by inotify, never by a clock."""
+def _follow(store: Store, record: ContainerRecord, path: str, file: _File, gone: int) -> Iterator[bytes]:
+    """Yield lines as they are written, until the keeper or the reader has gone; woken by inotify."""
+    from tiffin.engine.patience import ready
     from tiffin.engine.watch import Watch
 
     rest = b""
@@ -243,10 +244,12 @@ def _follow(store: Store, record: ContainerRecord, path: str, file: _File) -> It
                     continue
                 if connection is None:
                     return
-                ready, _, _ = select.select([watch.fileno(), connection.fileno()], [], [])
-                if watch.fileno() in ready:
+                woken = ready(watch.fileno(), connection.fileno(), gone=gone)
+                if gone in woken:
+                    return
+                if watch.fileno() in woken:
                     watch.drain()
-                if connection.fileno() in ready and connection.recv() is None:
+                if connection.fileno() in woken and connection.recv() is None:
                     connection.close()
                     connection = None  # one last look at the file, then the end
         finally:

@@ -84,18 +84,20 @@ def connect(store: Store, record: ContainerRecord) -> Connection:
     return client.connect(store.layout.live(record.id))
 
 
-def until_exit(connection: Connection, seconds: float | None) -> int | None:
+def until_exit(connection: Connection, seconds: float | None, gone: int = -1) -> int | None:
     """Wait for the end of the container's process on an unattached connection; None if it did not come.
 
-    Returns its exit code, -1 where the keeper broke off. The exit is recorded then.
+    Returns its exit code, -1 where the keeper broke off. The exit is recorded then. It is not waited for
+    any longer once the other side of the socket `gone` has left.
     """
+    from tiffin.engine.patience import ready  # not while something is run
+
     connection.wait()
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
     deadline = None if seconds is None else time.monotonic() + seconds
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        if not poll.poll(left):
+        left = None if deadline is None else deadline - time.monotonic()
+        woken = ready(connection.fileno(), gone=gone, seconds=left)
+        if not woken or gone in woken:
             return None
         frame = connection.recv()
         if frame is None or frame.kind == frames.EXITED:

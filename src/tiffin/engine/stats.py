@@ -6,6 +6,7 @@ import os
 import time
 
 from tiffin.engine import cgroups, descendants
+from tiffin.engine.patience import ready
 from tiffin.errors import NotFound
 from tiffin.spec.value import Value
 
@@ -30,11 +31,11 @@ class Stats(Value):
 
 
 def watch(
-    engine: Engine, names: Sequence[str], *, every: bool, seconds: float = 1.0
+    engine: Engine, names: Sequence[str], *, every: bool, seconds: float = 1.0, gone: int = -1
 ) -> Iterator[list[Stats]]:
     """Yield what the named containers use (all that run, or all with `every`), each time after a pause.
 
-    Raises NotFound for a name that is not there.
+    Ends when the other side of the socket `gone` has left. Raises NotFound for a name that is not there.
     """
     wanted = [engine.containers.get(name).id for name in names]
     before: dict[str, tuple[int, int]] = {}
@@ -43,7 +44,8 @@ def watch(
         if before or not found:
             yield found
         before = {s.id: (s.usage.cpu, time.monotonic_ns()) for s in found} or {"": (0, 0)}
-        time.sleep(seconds)
+        if ready(gone=gone, seconds=seconds):
+            return
 
 
 def _look(

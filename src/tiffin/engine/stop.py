@@ -6,7 +6,7 @@ import time
 
 from tiffin.engine.start import connect, until_exit
 from tiffin.engine.views import event_attributes
-from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified
+from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, Unavailable
 from tiffin.spec.signals import number
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ def _forget(engine: Engine, record: ContainerRecord) -> None:
         engine.containers.cleanup(record.id)
 
 
-def ending(engine: Engine, record: ContainerRecord, condition: str) -> Callable[[], int]:
+def ending(engine: Engine, record: ContainerRecord, condition: str, gone: int = -1) -> Callable[[], int]:
     """Return what waits for the exit code until a condition holds; what happens from now on counts.
 
     The condition is that it does not run, that its next run has ended, or that it is gone. Raises
@@ -99,32 +99,35 @@ def ending(engine: Engine, record: ContainerRecord, condition: str) -> Callable[
     if condition not in {"not-running", "next-exit", "removed"}:
         raise InvalidArgument(f'invalid condition: "{condition}"')
     if condition == "not-running":
-        return lambda: _until_down(engine.store, record)
+        return lambda: _until_down(engine.store, record, gone)
     since = f"{time.time_ns() / 1e9:.9f}"
     last = engine.store.containers.state(record.id).exit_code
-    return lambda: _until_told(engine, record, condition, since, last)
+
+    def told() -> int:
+        code = last
+        for event in _told(engine, record, since, removed=condition == "removed", gone=gone):
+            if event.action == "die":
+                code = int(event.attributes.get("exitCode", "0"))
+            if event.action == "destroy" or (event.action == "die" and condition == "next-exit"):
+                break
+        return code
+
+    return told
 
 
-def _until_told(engine: Engine, record: ContainerRecord, condition: str, since: str, last: int) -> int:
-    for event in _told(engine, record, since, removed=condition == "removed"):
-        if event.action == "die":
-            last = int(event.attributes.get("exitCode", "0"))
-        if event.action == "destroy" or (event.action == "die" and condition == "next-exit"):
-            break
-    return last
-
-
-def _told(engine: Engine, record: ContainerRecord, since: str, *, removed: bool) -> Iterator[Event]:
+def _told(
+    engine: Engine, record: ContainerRecord, since: str, *, removed: bool, gone: int
+) -> Iterator[Event]:
     """Yield the events of a container from a moment on; none if it is to be removed and is so already."""
     if removed:
         try:
             engine.store.containers.get(record.id)
         except NotFound:
             return
-    yield from engine.system.events(since=since, filters={"container": [record.id]})
+    yield from engine.system.events(since=since, filters={"container": [record.id]}, gone=gone)
 
 
-def _until_down(store: Store, record: ContainerRecord) -> int:
+def _until_down(store: Store, record: ContainerRecord, gone: int) -> int:
     while True:
         state = store.containers.state(record.id)
         if not state.running:
@@ -136,6 +139,8 @@ def _until_down(store: Store, record: ContainerRecord) -> int:
             time.sleep(0.001)
             continue
         with connection:
-            code = until_exit(connection, None)
-        if code is not None and code >= 0:
+            code = until_exit(connection, None, gone)
+        if code is None:
+            raise Unavailable("nobody waits any longer")
+        if code >= 0:
             return code  # also of one that is started again by its policy

@@ -131,11 +131,16 @@ class System:
             warnings.append("tiffin's modules are not compiled: every start is slower (python -m compileall)")
         return warnings
 
-    def events(self, *, since: str = "", until: str = "", filters: Filters = EMPTY) -> Iterator[Event]:
-        """Yield what happens from now on, or from `since` to `until` (moments, or durations before now)."""
+    def events(
+        self, *, since: str = "", until: str = "", filters: Filters = EMPTY, gone: int = -1
+    ) -> Iterator[Event]:
+        """Yield what happens from now on, or from `since` to `until` (moments, or durations before now).
+
+        Ends at once when the other side of the socket `gone` has left.
+        """
         from tiffin.engine.happenings import follow
 
-        return follow(self._engine, since=since, until=until, filters=filters)
+        return follow(self._engine, since=since, until=until, filters=filters, gone=gone)
 
     def start(self) -> Iterator[Revived]:
         """Start what its restart policy wants after a boot, one after the other; yield how it went."""

@@ -102,6 +102,7 @@ class Connection:
             headers=tuple((k.decode("ascii"), v.decode("latin-1")) for k, v in head.headers),
             body=body,
             peer=self._peer,
+            gone=self._socket.fileno(),
         )
         return self._answer(request, body)
 

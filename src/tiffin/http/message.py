@@ -59,6 +59,8 @@ class Request(Value):
     headers: Headers
     body: Body
     peer: str = ""
+    gone: int = -1
+    """The connection's descriptor, for those who wait long: it hangs up when the client leaves."""
 
     def header(self, name: str) -> str:
         """Return a header's value ("" where it is not there), several joined by commas (RFC 9110, 5.3)."""
