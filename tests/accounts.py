@@ -6,8 +6,10 @@ python -m tests.accounts subids|single COMMAND...    run a command as such a use
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -24,6 +26,20 @@ NEEDED = ("useradd", "userdel", "setpriv", "newuidmap")
 """Programs without which there are no such users."""
 
 _PROGRAM = "from tiffin.cli.entry import main; main()"
+_NUMBERS = itertools.count(1)
+_PATIENCE_MS = 5000
+"""How long a process may take to go away by itself."""
+
+
+def await_end(pids: list[int]) -> None:
+    """Wait until these processes have ended, each for some seconds at the most."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            poller.poll(_PATIENCE_MS)
+            os.close(handle)
 
 
 class User:
@@ -111,8 +127,12 @@ class User:
         return [pid for pid in found if pid != os.getpid()]
 
     def processes(self) -> list[str]:
-        """Return the command lines of those processes."""
+        """Return the command lines of those processes that do not end within seconds.
+
+        The last keeper on a network stays for a moment: it would be needed again by the next container.
+        """
         found = []
+        await_end(self.pids())
         for pid in self.pids():
             with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as stream:
                 found.append(stream.read().replace(b"\0", b" ").decode(errors="replace"))
@@ -122,7 +142,7 @@ class User:
 @contextlib.contextmanager
 def account(rung: str) -> Iterator[User]:
     """Make a user who has subordinate ids or not, for as long as the context lasts; must be root."""
-    name = f"tiffin-{os.getpid()}-{rung}"
+    name = f"tiffin-{os.getpid()}-{next(_NUMBERS)}-{rung}"
     # useradd gives a range of ids by default, unless told that it has none.
     without = () if rung == "subids" else ("-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0")
     home = tempfile.mkdtemp(prefix=f"{name}-")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.accounts import await_end
 from tiffin.settings import SNAPSHOTTERS
 
 if TYPE_CHECKING:
@@ -59,22 +60,12 @@ def _bridges_of(folder: str) -> list[str]:
     return found
 
 
-def _await_end(pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            handle = os.pidfd_open(pid)
-            poller = select.poll()
-            poller.register(handle, select.POLLIN)
-            poller.poll(_PATIENCE_MS)
-            os.close(handle)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the session if a mount, a process or a bridge of its temporary folder outlives the last test."""
     folder = str(tmp_path_factory.getbasetemp())
     yield
-    _await_end(list(_processes_naming(folder)))
+    await_end(list(_processes_naming(folder)))
     assert not _mounts_below(folder), "mounts left behind"
     assert not _processes_naming(folder), "processes left behind"
     end = time.monotonic() + _PATIENCE_MS / 1000
