@@ -75,6 +75,9 @@ def launch(engine: Engine, request: StartRequest, *, descriptors: Sequence[int] 
     connection.close()
     if frame is None:
         raise connection.lost()
+    if frame.kind == frames.AGAIN:
+        message = "the network namespace of this user's containers is another user namespace's"
+        raise StartFailed(message, hint="start the container from another process, or stop the others first")
     message, _, hint = frame.text.partition("\n")
     raise StartFailed(message, exit_code=frame.exit_code, hint=hint)
 

@@ -288,6 +288,12 @@ def _mounts(
         _mount("/dev/mqueue", "mqueue", "mqueue", *safe),
         _mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", f"size={host.shm_size}"),  # noqa: S108 - in there
     ]
+    if privilege.uid_map and host.privileged and host.network_mode == "host":
+        # A sysfs shows a network namespace, and this user does not own the host's: the kernel refuses one.
+        system = [
+            m if m["destination"] != "/sys" else _mount("/sys", "bind", "/sys", "rbind", "rslave")
+            for m in system
+        ]
     if host.ipc_mode not in {"", "private", "shareable"}:
         system = _shared_memory(system, host.ipc_mode, shm)
     if not privilege.cgroups and machine.cgroup_version == 1:
