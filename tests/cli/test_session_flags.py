@@ -275,3 +275,18 @@ def test_registries_by_their_flags(tiffin: Tiffin, tmp_path: pathlib.Path) -> No
         assert "content trust is not supported" in tiffin.wrong("pull", "--disable-content-trust=false", name)
         tiffin("rmi", name, built)
         tiffin("logout", registry.host)
+
+
+def test_fsck_of_what_a_killed_command_left(tiffin: Tiffin) -> None:
+    """A draft of a dead process is a note with its bytes, exit code 0; a repair removes it."""
+    draft = f"{tiffin.root}/drafts/00000000-1-1-dead"
+    os.makedirs(draft)
+    with open(f"{draft}/file", "wb") as stream:
+        stream.write(bytes(1000))
+    whole, note, total = tiffin("fsck").splitlines()
+    assert whole == "the store is whole"
+    assert note == f"note: {draft}: draft that nothing refers to, 1000 bytes"
+    assert "1000 bytes, which the next prune removes" in total
+    assert tiffin("fsck", "--repair").endswith("1000 bytes, removed\n")
+    assert not os.path.exists(draft)
+    assert tiffin("fsck") == "the store is whole\n"

@@ -227,7 +227,7 @@ def test_random_lives_at_once(chaos: Chaos, processes: int, containers: int, sec
             select.select([], [], [], 0.2)
         for one in lives:
             one.result()
-    assert [f for f in chaos.engine.system.fsck() if f.kind != "rubbish"] == []
+    assert [f for f in chaos.engine.system.fsck() if f.is_damage] == []
     for line in chaos.run("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}")[1].splitlines():
         container, state = line.split()
         check_agrees(chaos.engine, container, state)

@@ -97,7 +97,7 @@ def test_pull_against_rmi(at_once: Commands, registry: str) -> None:
             ("pull", "-q", name), ("rmi", other), ("pull", "-q", name), ("image", "prune", "-af")
         )
         assert done[0][0] == done[2][0] == 0, done
-        assert [f for f in at_once.engine.system.fsck() if f.kind != "rubbish"] == []
+        assert [f for f in at_once.engine.system.fsck() if f.is_damage] == []
 
 
 def test_builds_of_one_tag(at_once: Commands, tmp_path: Path) -> None:

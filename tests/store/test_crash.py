@@ -37,7 +37,7 @@ BLOB = bytes(range(256)) * 40
 
 def wrong(store: Store) -> list[fsck.Finding]:
     """Return what fsck finds that is worse than rubbish."""
-    return [finding for finding in fsck.check(store) if finding.kind != "rubbish"]
+    return [finding for finding in fsck.check(store) if finding.is_damage]
 
 
 def check_clean(store: Store) -> None:

@@ -65,7 +65,7 @@ say(image.id)
     with Store(settings) as store:
         assert store.images.resolve("app").id in said
         assert len(store.images.list()) == 40
-        assert not [finding for finding in fsck.check(store) if finding.kind != "rubbish"]
+        assert not [finding for finding in fsck.check(store) if finding.is_damage]
 
 
 def test_one_blob_is_written_whole_by_several(settings: Settings, tmp_path: Path) -> None:

@@ -47,10 +47,13 @@ def check(settings: Settings, *, repair: bool = False) -> list[Finding]:
         for examine in (_links, _manifests, _tags):
             findings += examine(store, catalogue, repair=repair)
         for item in gc.rowless_blobs(store):
+            size = os.lstat(item.path).st_size
             if repair:
                 os.unlink(item.path)
             message = "a blob that no repository has"
-            findings.append(Finding(kind="rubbish", path=item.path, message=message, repaired=repair))
+            findings.append(
+                Finding(kind="rubbish", path=item.path, message=message, repaired=repair, size=size)
+            )
     return findings
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tiffin.cli.parser import Parsed
     from tiffin.cli.session import Session
+    from tiffin.store.fsck import Finding
 
 # (the line's title, the member of info); docker's order.
 _INFO = (
@@ -121,7 +122,7 @@ def _templated(wanted: str, value: object) -> int:
 
 
 def fsck(parsed: Parsed, session: Session) -> int:
-    """Print what does not belong in the store; 1 if something is wrong and stays so."""
+    """Print what is wrong with the store, then what is left over; 1 if something is wrong and stays so."""
     from tiffin.box import fsck as boxes
 
     repair, settings = parsed.flag("repair"), session.settings
@@ -131,15 +132,28 @@ def fsck(parsed: Parsed, session: Session) -> int:
         findings = list(session.engine.system.fsck(repair=repair))
         box = settings.replace(root=f"{settings.root}/box")
         findings += boxes.check(box, repair=repair) if boxes.is_registry(box.root) else ()
-    for finding in findings:
+    damage = [finding for finding in findings if finding.is_damage]
+    for finding in damage:
         done = "repaired" if finding.repaired else "found"
         sys.stdout.write(f"{done}: {finding.kind}: {finding.path}: {finding.message}\n")
-    left = sum(not finding.repaired for finding in findings)
-    if not findings:
+    left = sum(not finding.repaired for finding in damage)
+    if not damage:
         sys.stdout.write("the store is whole\n")
-    elif left and not parsed.flag("repair"):
+    elif left and not repair:
         sys.stdout.write(f"{left} to repair: tiffin fsck --repair\n")
+    _tell_rubbish([finding for finding in findings if not finding.is_damage], removed=repair)
     return 1 if left else 0
+
+
+def _tell_rubbish(rubbish: list[Finding], *, removed: bool) -> None:
+    """Print what interrupted commands left, with bytes and what removes it; nothing is wrong with that."""
+    if not rubbish:
+        return
+    for finding in rubbish:
+        sys.stdout.write(f"note: {finding.path}: {finding.message}, {finding.size} bytes\n")
+    total = sum(finding.size for finding in rubbish)
+    rest = "removed" if removed else "which the next prune removes, or tiffin fsck --repair"
+    sys.stdout.write(f"note: interrupted commands have left {total} bytes, {rest}\n")
 
 
 VERSION = Command(

@@ -25,12 +25,21 @@ if TYPE_CHECKING:
 
 
 class Finding(Value):
-    """Something wrong. `kind`: database, blob, layer, index, image, name, container, volume, rubbish."""
+    """Something wrong. `kind`: database, blob, layer, index, image, name, container, volume; or rubbish.
+
+    Rubbish (of `size` bytes) is what an interrupted command leaves by design: the next sweep removes it.
+    """
 
     kind: str
     path: str
     message: str
     repaired: bool = False
+    size: int = 0
+
+    @property
+    def is_damage(self) -> bool:
+        """Tell whether something is wrong, and not only left over."""
+        return self.kind != "rubbish"
 
 
 def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Finding]:
@@ -50,8 +59,9 @@ def check(store: Store, *, repair: bool = False, deep: bool = True) -> list[Find
         what = {"layer": "a layer", "blob": "a blob", "folder": "a container's folder"}.get(
             item.kind, item.kind
         )
+        message = f"{what} that nothing refers to"
         findings.append(
-            Finding(kind="rubbish", path=item.path, message=f"{what} that nothing refers to", repaired=repair)
+            Finding(kind="rubbish", path=item.path, message=message, repaired=repair, size=item.size)
         )
     if repair:
         gc.sweep(store)
