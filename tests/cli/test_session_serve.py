@@ -55,12 +55,14 @@ class Client:
         assert done.returncode == code, (words, done.stdout, done.stderr)
         return (done.stderr if code and done.stderr else done.stdout).decode()
 
-    def ask(self, *lines: str) -> bytes:
+    def ask(self, *lines: str, body: bool = False) -> bytes:
         """Send a request as it stands and return all that is answered."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(_SECONDS)
             sock.connect(self.path)
-            sock.sendall("\r\n".join([*lines, "Host: x", "Connection: close", "", ""]).encode())
+            data = lines[-1] if body else ""
+            head = [*(lines[:-2] if body else lines), "Host: x", "Connection: close", "", data]
+            sock.sendall("\r\n".join(head).encode())
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
     def open(self, line: str) -> socket.socket:
@@ -167,6 +169,29 @@ def test_a_pause(docker: Client) -> None:
     assert docker.run("ps", "--format", "{{.State}}", "--filter", "name=ice") == "paused\n"
     docker.run("unpause", "ice")
     docker.run("rm", "-f", "ice")
+
+
+def test_an_exec_that_comes_too_late(docker: Client) -> None:
+    """An exec whose container has ended before it is started has an exit code that is not 0."""
+    docker.run("run", "-d", "--name", "short", "box:1", "sleep", "1000")
+    made = docker.ask(
+        "POST /containers/short/exec HTTP/1.1",
+        "Content-Type: application/json",
+        "Content-Length: 38",
+        "",
+        '{"Cmd": ["true"], "AttachStdout":true}',
+        body=True,
+    )
+    number = made.rpartition(b'"Id":"')[2][:64].decode()
+    docker.run("rm", "-f", "short")
+    docker.ask(f"POST /exec/{number}/start HTTP/1.1", "Content-Length: 0")
+    assert b'"ExitCode":126' in docker.ask(f"GET /exec/{number}/json HTTP/1.1")
+
+
+def test_web_pages(docker: Client) -> None:
+    """What a browser sends for a page is refused, and a build of the server's own folders."""
+    assert b" 403 " in docker.ask("POST /containers/prune HTTP/1.1", "Origin: http://page.example")
+    assert b" 400 " in docker.ask("POST /build?remote=/etc HTTP/1.1", "Content-Length: 0")
 
 
 def test_logs(docker: Client) -> None:

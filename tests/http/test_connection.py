@@ -30,6 +30,8 @@ class Client:
         self.seen: list[Request] = []
         self.bodies: list[bytes] = []
         self.closed = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         connection = Connection(
             theirs, self.handle, limits, peer="test", log=self.served.append, ending=lambda: False
         )
@@ -39,6 +41,7 @@ class Client:
     def handle(self, request: Request) -> Response:  # noqa: PLR0911 - a table of behaviours
         """Answer as the path says."""
         self.seen.append(request)
+        self.may_answer.wait(10)
         if request.path == "/ignore":
             return text(200, "not read")
         if request.path == "/small":
@@ -51,6 +54,8 @@ class Client:
             raise ValueError("a mistake")
         if request.path == "/split":
             return Response(status=200, headers=(("X", "a\r\nSet-Cookie: b"),))
+        if request.path == "/late":
+            return Response(status=200, body=iter(request.body.read, b""))
         if request.path == "/upgrade":
             return Response(status=101, headers=(("Upgrade", "tcp"),), upgrade=self.raw)
         if request.path == "/nothing":
@@ -72,9 +77,9 @@ class Client:
         finally:
             self.closed.set()
 
-    @staticmethod
-    def raw(sock: socket.socket, early: bytes) -> None:
+    def raw(self, sock: socket.socket, early: bytes) -> None:
         """Echo what comes on the bare connection, in capitals."""
+        self.closed.set()
         while early or (early := sock.recv(100)):
             sock.sendall(early.upper())
             early = b""
@@ -254,3 +259,19 @@ def test_a_connection_can_leave_http(client: Client) -> None:
     assert client.until(b"LATE") == b"LATE"
     client.sock.shutdown(socket.SHUT_WR)
     assert client.rest() == b""
+
+
+def test_an_upgrade_is_told_of_a_client_that_has_left(client: Client) -> None:
+    """What waits for the bare connection is called, and can give back what it holds."""
+    client.may_answer.clear()
+    client.sock.sendall(head("POST", "/upgrade", "Connection: Upgrade", "Upgrade: tcp"))
+    client.sock.close()
+    client.may_answer.set()
+    client.thread.join(10)
+    assert client.closed.is_set()
+
+
+def test_pieces_of_an_answer_may_read_the_body(client: Client) -> None:
+    """A short body is not read away from under an answer that is still to be made of it."""
+    client.sock.sendall(head("POST", "/late", "Content-Length: 5") + b"whole")
+    assert b"whole" in client.rest()

@@ -15,7 +15,7 @@ from tests.servers import make_certificate
 from tiffin.errors import InvalidArgument, Unavailable
 from tiffin.http.limits import Limits
 from tiffin.http.message import Request, Response, text
-from tiffin.http.server import Server, listen, tls_context
+from tiffin.http.server import Server, listen, listen_unix, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,3 +154,13 @@ def test_a_port_in_use_is_said() -> None:
     """Listening where somebody listens already is Unavailable."""
     with listen("127.0.0.1", 0) as first, pytest.raises(Unavailable, match="address already in use"):
         listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_only_a_socket_gives_way_to_a_socket(tmp_path: Path) -> None:
+    """A file at the path is left as it is; a socket that nobody answers is replaced."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(Unavailable, match="file"):
+        listen_unix(f"{tmp_path}/file", mode=0o600, group=-1)
+    assert (tmp_path / "file").read_text() == "mine"
+    listen_unix(f"{tmp_path}/sock", mode=0o600, group=-1).close()
+    listen_unix(f"{tmp_path}/sock", mode=0o600, group=-1).close()

@@ -6,7 +6,7 @@ from tiffin.api import answers
 from tiffin.api.containers import Incoming
 from tiffin.api.pipes import failed, said
 from tiffin.api.router import Operation
-from tiffin.build import events
+from tiffin.build import events, repositories
 from tiffin.errors import BuildFailed, Corrupt, InvalidArgument, TiffinError, Unsupported
 from tiffin.spec import digest as digests
 from tiffin.spec import jsontext
@@ -29,7 +29,11 @@ def build(call: Call) -> Response:
     for name in _NOT_BUILT:
         if call.text(name) not in {"", "[]", "null", "0", "false"}:
             raise Unsupported(f"build: {name} is not built here")
-    context: BinaryIO | str = call.text("remote") or Incoming(call.request.body)  # type: ignore[assignment]
+    remote = call.text("remote")
+    if remote and not repositories.is_remote(remote):
+        # A path would be one of this host's, where its sender is not.
+        raise InvalidArgument(f"remote {remote}: not the address of a repository or a file")
+    context: BinaryIO | str = remote or Incoming(call.request.body)  # type: ignore[assignment]
     words: dict[str, Any] = {
         "file": call.text("dockerfile"),
         "tags": [tag for tag in call.request.parameters("t") if tag],

@@ -63,6 +63,10 @@ class ExecState:
         if self.size != (0, 0):
             connection.resize(*self.size)
 
+    def failed(self, error: TiffinError) -> None:
+        """Note that it did not start: clients take an exec without an exit code for one that went well."""
+        self.exit_code = getattr(error, "exit_code", 126)
+
     def ended(self, code: int) -> None:
         """Note how it ended."""
         self._connection, self.running, self.exit_code = None, False, code

@@ -9,7 +9,7 @@ from tiffin.api import answers
 from tiffin.api.router import Operation
 from tiffin.api.streams import Pump, taken_over
 from tiffin.engine.exec import ExecRequest
-from tiffin.errors import Conflict, InvalidArgument, StartFailed
+from tiffin.errors import Conflict, InvalidArgument, TiffinError
 from tiffin.spec import detach
 from tiffin.spec.members import a_list, strings
 
@@ -68,8 +68,8 @@ def start(call: Call) -> Response:
     if body.get("Detach"):
         try:
             connection = call.engine.containers.exec(one.container, request)
-        except StartFailed as error:
-            one.state.exit_code = error.exit_code
+        except TiffinError as error:
+            one.state.failed(error)
             raise
         one.state.began(connection)
         threading.Thread(target=_follow, args=(one, connection), daemon=True).start()
@@ -80,8 +80,8 @@ def start(call: Call) -> Response:
         pump = Pump(sock, early, tty=request.tty, stdin=request.stdin, wanted=set(one.wanted), keys=keys)
         try:
             connection = call.engine.containers.exec(one.container, request)
-        except StartFailed as error:
-            one.state.exit_code = error.exit_code
+        except TiffinError as error:
+            one.state.failed(error)
             pump.say(f"{error.message}\r\n".encode())
             return
         one.state.began(connection)

@@ -6,7 +6,7 @@ from tiffin.api import answers, builds, containers, execs, images, networks, str
 from tiffin.api.call import NEWEST, Call
 from tiffin.api.desk import Desk
 from tiffin.api.router import Router, split_version
-from tiffin.errors import Corrupt, InvalidArgument, TiffinError
+from tiffin.errors import Corrupt, Forbidden, InvalidArgument, TiffinError
 from tiffin.http.message import Disconnected, Malformed
 
 TYPE_CHECKING = False
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tiffin.http.message import Request, Response
 
 _ROOMS = (system, containers, execs, streams, builds, images, volumes, networks, swarm)
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Api:
@@ -36,6 +39,8 @@ class Api:
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         try:
+            if _is_of_a_page(request):
+                raise Forbidden("the API is not for web pages", hint="ask localhost, without Origin")
             response = self._answer(request)
         except (Disconnected, Malformed):
             raise
@@ -58,3 +63,12 @@ class Api:
                 # What `spec` says of a member of the wrong type: here it is the client's mistake.
                 raise InvalidArgument(f"invalid JSON: {error.message}") from error
             raise
+
+
+def _is_of_a_page(request: Request) -> bool:
+    """Tell whether a browser asks for a page: they reach the loopback, and whoever is answered is root here.
+
+    Browsers say whose page it is when they change something, and which name led here when they only read.
+    """
+    host = request.header("host").rpartition(":")[0] or request.header("host")
+    return bool(request.header("origin")) or (request.peer != "@" and host not in _LOOPBACK)

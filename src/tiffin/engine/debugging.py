@@ -85,14 +85,11 @@ def opened(
     for wanted in step.wanted:
         request = _given(request, wanted, secrets, ssh)
     mounts = sorted(request.mounts, key=lambda mount: mount.target.count("/"))
-    with (
-        engine.store.lease("debug") as lease,
-        Runner(engine).opened(
-            request.replace(mounts=tuple(mounts)), stdin=stdin, tty=tty, size=size
-        ) as opened,
-    ):
+    request = request.replace(mounts=tuple(mounts))
+    with engine.store.lease("debug") as lease:
         lease.hold(request.layers)
-        yield opened
+        with Runner(engine).opened(request, stdin=stdin, tty=tty, size=size) as connection:
+            yield connection
 
 
 def _given(

@@ -175,7 +175,9 @@ class Connection:
             if response.upgrade is not None:
                 self._upgrade(response)
                 return False
-            reusable = body.settle(self._limits.drain) and not self._ending()
+            # Pieces may be made of a body that is still to come: only an answer that is there leaves it unread.
+            drain = self._limits.drain if isinstance(response.body, bytes) else 0
+            reusable = body.settle(drain) and not self._ending()
             sent = self._send(response, reusable=reusable, head_only=request.method == "HEAD")
         except (TiffinError, h11.ProtocolError) as error:
             # A body in pieces that broke off: the client sees it cut short.
@@ -250,7 +252,10 @@ class Connection:
         # By hand: h11 would frame the body of a 200, and shares its 101 only with clients that asked.
         reason = "UPGRADED" if response.status == 101 else "OK"
         lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{k}: {v}" for k, v in response.headers)]
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it has left: `upgrade` sees it, too
+            self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._socket.settimeout(None)
         response.upgrade(self._socket, self._http.trailing_data[0])
 

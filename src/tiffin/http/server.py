@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
 import ssl
+import stat
 import threading
 import time
 
@@ -47,6 +49,8 @@ def listen_unix(path: str, *, mode: int, group: int) -> socket.socket:
         if _answers(path):
             raise Conflict(f"{path}: somebody serves there already")
         with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(errno.EEXIST, "there is a file, and no socket")
             os.unlink(path)
         before = os.umask(0o777)  # nobody may come in before owner and mode are right
         try:

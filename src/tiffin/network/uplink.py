@@ -49,6 +49,7 @@ _PLACES = ("/usr/bin", "/usr/local/bin", "/bin")
 _TUN = "/dev/net/tun"
 _READY, _ALIVE = 3, 4
 _ANSWER = 4096
+_PATIENCE_SECONDS = 5.0
 
 
 def find() -> str:
@@ -124,6 +125,7 @@ def forwards(control: str) -> list[tuple[int, str, int]]:
 
 def _ask(control: str, order: str, arguments: dict[str, object]) -> dict[str, Any]:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    sock.settimeout(_PATIENCE_SECONDS)  # a container's keeper waits: it must not hang with the program
     try:
         sock.connect(control)
         sock.sendall(jsontext.dumps_bytes({"execute": order, "arguments": arguments}))
