@@ -175,7 +175,7 @@ class Connection:
             if response.upgrade is not None:
                 self._upgrade(response)
                 return False
-            # Pieces may be made of a body that is still to come: only an answer that is there leaves it unread.
+            # Pieces may be made of a body that is still to come: it is not read away from under them.
             drain = self._limits.drain if isinstance(response.body, bytes) else 0
             reusable = body.settle(drain) and not self._ending()
             sent = self._send(response, reusable=reusable, head_only=request.method == "HEAD")

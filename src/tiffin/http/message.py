@@ -83,8 +83,8 @@ class Response(Value):
     """An answer. A body in pieces is sent with `length` if that is known, in chunks if not.
 
     An iterable body is closed (`close()`, where it has one) also when the client goes away. With
-    `upgrade` and status 101 (or 200: bytes until the end) the connection leaves HTTP and is the callee's, also
-    where the client has left by then; it is closed afterwards.
+    `upgrade` and status 101 (or 200: bytes until the end) the connection leaves HTTP and is the callee's,
+    also where the client has left by then; it is closed afterwards.
     """
 
     status: int
