@@ -203,7 +203,7 @@ def test_a_terminal(tiffin: Tiffin) -> None:
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     shown = _read_until(master, b"\n")
     os.write(master, b"typed\r")
-    shown += _read_until(master, b"got:typed")
+    shown += _read_until(master, b"got:typed\r\n")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(master)
     assert b"33 77" in shown

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
-from tiffin.network.subnet import POOLS, Subnet, free, normal, private6
+from tiffin.network.subnet import POOLS, Subnet, free, link_local, normal, private6
 
 NETWORKS = st.one_of(
     st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)).map(
@@ -64,3 +64,9 @@ def test_an_ipv6_subnet_of_ones_own_is_private() -> None:
     assert made.subnet_of(ipaddress.ip_network("fd00::/8"))  # type: ignore[arg-type]
     assert private6(b"12346", 0) != private6(b"12345", 0)
     assert normal("2001:DB8:0::1") == "2001:db8::1"
+
+
+def test_an_address_of_hardware() -> None:
+    """The seventh bit is turned round, fffe stands in the middle."""
+    assert link_local(bytes.fromhex("0242ac130001")) == "fe80::42:acff:fe13:1"
+    assert link_local(bytes.fromhex("001122334455")) == "fe80::211:22ff:fe33:4455"

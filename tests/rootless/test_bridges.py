@@ -141,7 +141,7 @@ def other(host: Host) -> Iterator[Host]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["subids", "single"])
+@pytest.fixture(scope="module", params=["subids", pytest.param("single", marks=pytest.mark.long)])
 def tiffin(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, host: Host, other: Host
 ) -> Iterator[Own]:

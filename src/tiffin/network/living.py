@@ -12,7 +12,7 @@ import time
 
 from tiffin.errors import Conflict, Corrupt, InvalidArgument, Unavailable
 from tiffin.network import link, nft, ports, rules
-from tiffin.network.subnet import Subnet, free, pack
+from tiffin.network.subnet import Subnet, free, link_local, pack
 from tiffin.spec import jsontext
 from tiffin.store import atomic
 
@@ -206,6 +206,9 @@ def _bring_up(place: Place, route: Netlink, net: Net) -> tuple[Facts, int]:
             if gateway
         ),
     ]
+    if any(":" in gateway for gateway in gateways):
+        # Its own, before the kernel gives it: that one could not ask for neighbours for two seconds (DAD).
+        messages.append(link.address(index, link_local(hardware), 64))
     facts: Facts = {
         "name": net.name,
         "bridge": net.bridge,

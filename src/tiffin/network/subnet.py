@@ -34,6 +34,12 @@ def unpack(raw: bytes) -> str:
     return _socket.inet_ntop(_SIZES[len(raw)], raw)
 
 
+def link_local(hardware: bytes) -> str:
+    """Return the IPv6 address that hardware gives itself (RFC 4291, appendix A)."""
+    first = bytes((hardware[0] ^ 2,))
+    return unpack(b"\xfe\x80" + bytes(6) + first + hardware[1:3] + b"\xff\xfe" + hardware[3:])
+
+
 def normal(ip: str) -> str:
     """Return an address in its one usual form; raise InvalidArgument if it is none."""
     return unpack(pack(ip))
