@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from typing import TYPE_CHECKING
@@ -177,6 +178,43 @@ def test_secrets_stay_nowhere(engine: Engine) -> None:
     assert os.listdir(engine.store.layout.step_secrets) == []
 
 
+HELD = """\
+FROM base:1
+RUN --mount=type=secret,id=word,env=WORD --mount=type=secret,id=word \\
+    test "$WORD" = "$(cat /run/secrets/word)" && echo ready; sleep 1000
+"""
+
+
+def _holders(engine: Engine, word: str) -> bytes:
+    """Return the paths below the root of files that hold a word."""
+    words = ["grep", "-rlae", word, "--devices=skip", engine.store.layout.root]
+    return subprocess.run(words, capture_output=True, check=False).stdout
+
+
+def test_a_secret_is_never_on_the_disk(own_engine: Engine, tmp_path: Path) -> None:
+    """While its step runs, and after `kill -9` of the build, no file below the root holds a secret's value."""
+    word, layout = "frotz-gnusto", own_engine.store.layout
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/Dockerfile").write_text(HELD)
+    settings = own_engine.settings
+    program = [sys.executable, "-c", "from tiffin.cli.entry import main; main()"]
+    where = ["--root", settings.root, "--run", settings.run, "build", "--progress=plain"]
+    words = [*program, *where, "--secret", "id=word,env=SECRET", str(tmp_path / "held")]
+    environment = {**os.environ, "SECRET": word}
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as build:
+        assert build.stdout is not None
+        assert any(b"| ready" in line for line in build.stdout)
+        (step,) = os.listdir(layout.containers)
+        assert _holders(own_engine, word) == b""
+        build.kill()
+    assert _holders(own_engine, word) == b""
+    with own_engine.store.containers.keeper_lock(step):  # until its keeper has given all back
+        assert os.listdir(layout.step_secrets) == []
+    assert _holders(own_engine, word) == b""
+
+
 def test_a_secret_that_is_missing(engine: Engine) -> None:
     """Without its secret a step runs, unless it requires it; then the error says how to give it."""
     events = Events()
@@ -255,7 +293,8 @@ def test_talks_reach_the_agent(short: str, tmp_path: Path) -> None:
     folder = str(tmp_path / ("a" * 120))
     with (
         _agent(path, asked),
-        stepmounts.points(folder, [mount]) as found,
+        stepmounts.private(folder) as private,
+        stepmounts.points(private, [mount]) as found,
         socket.socket(socket.AF_UNIX) as client,
     ):
         os.symlink(os.path.dirname(found[0].source), f"{short}/s")

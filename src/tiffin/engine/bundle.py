@@ -42,11 +42,13 @@ def start_request(
     size: tuple[int, int],
     lenient: bool = False,
     shared: Shared = ALONE,
+    place: str = "",
 ) -> StartRequest:
     """Write the bundle of a container and return the request for its keeper.
 
     `shared` is what is joined of another container; `lenient` lets calls that need other ids succeed
-    without effect, where there are no other ids.
+    without effect, where there are no other ids; `place` is a folder for `config.json`, for one that must not
+    lie in the container's own, on the disk.
 
     Everything that can be wrong with a configuration is found here, before a process exists: an
     unknown user, a profile that cannot be read, no runtime.
@@ -62,10 +64,10 @@ def start_request(
         from tiffin.runtime import cdi  # few ask for devices by name
 
         cdi.apply(spec, cdi.edits(host.device_requests))
-    bundle.write_config(folder, spec)
+    bundle.write_config(place or folder, spec)
     return StartRequest(
         container_id=record.id,
-        bundle=folder,
+        bundle=place or folder,
         live=store.layout.live(record.id),
         state_path=f"{folder}/state",
         lock=store.layout.keeper_lock(record.id),

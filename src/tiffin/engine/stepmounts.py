@@ -1,7 +1,7 @@
 """What a build step has mounted: mount points for its record, its secrets, and the way to an ssh agent.
 
-Secrets lie below the run folder, which is no disk, in a folder of their own that ends with the step; what
-a step that was killed left is removed by the next one that has any.
+Secrets, and the bundle with those that are variables, lie below the run folder, which is no disk, in a folder of their own that ends with the step; what
+a step that was killed left is removed by its keeper, or by the next step.
 """
 
 from __future__ import annotations
@@ -27,12 +27,9 @@ _CHUNK = 1 << 16
 
 
 @contextlib.contextmanager
-def points(folder: str, mounts: Sequence[StepMount]) -> Iterator[tuple[MountPoint, ...]]:
-    """Yield the mount points of a step; `folder` is where secrets and sockets of all steps may lie."""
+def points(private: str, mounts: Sequence[StepMount]) -> Iterator[tuple[MountPoint, ...]]:
+    """Yield the mount points of a step; its secrets and sockets lie in its own `private` folder."""
     with contextlib.ExitStack() as held:
-        private = ""
-        if any(mount.kind in {"secret", "ssh"} for mount in mounts):
-            private = held.enter_context(_private(folder))
         found = []
         for number, mount in enumerate(mounts):
             place = mount.place
@@ -72,8 +69,8 @@ def _point(mount: StepMount, place: str) -> MountPoint:
 
 
 @contextlib.contextmanager
-def _private(folder: str) -> Iterator[str]:
-    """Make a folder that nobody else may look into, and remove it, and those of the dead, again."""
+def private(folder: str) -> Iterator[str]:
+    """Make a step's folder, below that of all steps, for its eyes only; remove it, and those of the dead, again."""
     os.makedirs(folder, 0o711, exist_ok=True)
     for name in posix.listdir(folder):
         if not atomic.owner_lives(name.partition("_")[0]):

@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from tiffin.build.roles import RunResult
+from tiffin.engine import stepmounts
 from tiffin.engine.bundle import start_request
 from tiffin.engine.create import check_namespaces
 from tiffin.engine.start import launch, until_closed
@@ -92,16 +93,18 @@ class Runner:
     ) -> Iterator[Connection]:
         """Start a container with its mounts; at the end, however it comes, all is given back."""
         with contextlib.ExitStack() as held:
+            layout = self._engine.store.layout
+            private = held.enter_context(stepmounts.private(layout.step_secrets))
             if request.mounts:
-                from tiffin.engine.stepmounts import points
-
-                found = held.enter_context(points(self._engine.store.layout.step_secrets, request.mounts))
+                found = held.enter_context(stepmounts.points(private, request.mounts))
                 mounts = (*container.mounts, *(point.to_json() for point in found))
                 container = container.replace(mounts=mounts)
-            asked = start_request(self._engine, container, attach=attach, size=size, lenient=True)
-            connection = held.enter_context(
-                launch(self._engine, asked.replace(bound=True, discard=(asked.bundle,)))
+            # A secret may be a variable, which stands in the bundle: that is no matter for a disk.
+            asked = start_request(
+                self._engine, container, attach=attach, size=size, lenient=True, place=private
             )
+            folders = (layout.container(container.id), private)
+            connection = held.enter_context(launch(self._engine, asked.replace(bound=True, discard=folders)))
             self._running.add(connection)
             try:
                 yield connection

@@ -135,7 +135,7 @@ class Layout(Value):
 
     @property
     def step_secrets(self) -> str:
-        """Secrets and sockets of build steps that run."""
+        """Bundles, secrets and sockets of build steps that run."""
         return f"{self.run}/steps"
 
     @property
