@@ -667,7 +667,7 @@ def test_what_a_killed_keeper_left_goes(tiffin: Inside, host: Host) -> None:
     tiffin("run", "-d", "--name", "two", "box:1", "sleep", "60")
     kill_keeper(tiffin, "one")
     tiffin("ps")
-    assert "8080" not in host.run("nft", "list", "ruleset")
+    assert "tcp . 8080 :" not in host.run("nft", "list", "ruleset")
     assert tiffin("network", "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "bridge") == "two\n"
     kill_keeper(tiffin, "two")
     tiffin("rm", "one", "two")
@@ -713,7 +713,7 @@ def test_what_a_forgotten_store_left_goes(tiffin: Inside, tmp_path: pathlib.Path
             other_store("run", "-d", "--name", "one", "-p", "8080:80", "box:1", "sleep", "60")
             tiffin("run", "--rm", "box:1", "true")
             wait_until_gone(host, tiffin)
-            assert "8080" in host.run("nft", "list", "ruleset")
+            assert "tcp . 8080 :" in host.run("nft", "list", "ruleset")
             kill_all_of(made, "one")
             up = f"{made.root}.run/networks"
             for name in os.listdir(up):

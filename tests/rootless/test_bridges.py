@@ -167,9 +167,9 @@ def test_nothing_stays(tiffin: Own, host: Host) -> None:
     assert answer(host, "127.0.0.1", 8080) == "web"
     tiffin("run", "-d", "--name", "two", "box:1", "sleep", "60")
     assert host.state() == before
-    assert "8080" in tiffin.there("nft", "list", "ruleset")
+    assert "tcp . 8080 :" in tiffin.there("nft", "list", "ruleset")
     tiffin("rm", "-f", "web")
-    assert "8080" not in tiffin.there("nft", "list", "ruleset")
+    assert "tcp . 8080 :" not in tiffin.there("nft", "list", "ruleset")
     tiffin("rm", "-f", "two")
     tiffin.wait_until_quiet()
     assert os.listdir(f"{tiffin.user.home}/run/tiffin-hosts") == []
@@ -210,7 +210,7 @@ def test_any_member_may_be_killed(tiffin: Own, host: Host) -> None:
     tiffin("rm", "-f", "first")
     served(tiffin, "-p", "8085:80", name="next")
     assert answer(host, "127.0.0.1", 8085) == "next"
-    assert "8085" in tiffin.there("nft", "list", "ruleset")
+    assert "tcp . 8085 :" in tiffin.there("nft", "list", "ruleset")
     kill(tiffin.uplink())  # nobody is left who started it
     while (said := answer(host, "127.0.0.1", 8080)) != "web":
         assert said == ""

@@ -1,7 +1,8 @@
 """What a build step has mounted: mount points for its record, its secrets, and the way to an ssh agent.
 
-Secrets, and the bundle with those that are variables, lie below the run folder, which is no disk, in a folder of their own that ends with the step; what
-a step that was killed left is removed by its keeper, or by the next step.
+Secrets, and the bundle with those that are variables, lie below the run folder, which is no disk on most
+hosts, in a folder of their own that ends with the step; what a build left that was killed, its keepers
+remove, and what those left, the next step.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _point(mount: StepMount, place: str) -> MountPoint:
 
 @contextlib.contextmanager
 def private(folder: str) -> Iterator[str]:
-    """Make a step's folder, below that of all steps, for its eyes only; remove it, and those of the dead, again."""
+    """Make a step's own folder below that of all steps; remove it, and those of the dead, again."""
     os.makedirs(folder, 0o711, exist_ok=True)
     for name in posix.listdir(folder):
         if not atomic.owner_lives(name.partition("_")[0]):
