@@ -193,7 +193,7 @@ def _holders(engine: Engine, word: str) -> bytes:
 
 
 def test_a_secret_is_never_on_the_disk(own_engine: Engine, tmp_path: Path) -> None:
-    """While its step runs, and after `kill -9` of the build, no file below the root holds a secret's value."""
+    """While its step runs, and after `kill -9` of the build, no file below the root holds a secret."""
     word, layout = "frotz-gnusto", own_engine.store.layout
     (tmp_path / "held").mkdir()
     (tmp_path / "held/Dockerfile").write_text(HELD)
