@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -200,11 +201,49 @@ def test_a_killed_way_out_comes_back(tiffin: Own, host: Host, other: Host) -> No
             assert server.stdout.readline() == f"{HERE}\n"
 
 
+TAKE = """
+import socket, sys
+while True:
+    with socket.socket() as taken:
+        try:
+            taken.bind(("", int(sys.argv[1])))
+        except OSError:
+            continue
+        print("taken", flush=True)
+        sys.stdin.read()
+        break
+"""
+
+
+def test_a_port_taken_while_the_way_out_is_away(tiffin: Own, host: Host) -> None:
+    """Another program's port keeps no other port from coming back; when it is free, it comes, too."""
+    served(tiffin, "-p", "8080:80", "-p", "8081:80", "-p", "8082:80")
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with host.start([sys.executable, "-I", "-S", "-c", TAKE, "8081"], **piped) as other:
+        assert other.stdout
+        kill(tiffin.uplink())
+        assert other.stdout.readline() == "taken\n"
+        for port in (8080, 8082):
+            while (said := answer(host, "127.0.0.1", port)) != "web":
+                assert said == ""
+        tiffin("container", "unpublish", "web", "8080:80")
+        assert answer(host, "127.0.0.1", 8082) == "web"
+        assert answer(host, "127.0.0.1", 8080) == ""
+        other.communicate("")
+    while (said := answer(host, "127.0.0.1", 8081)) != "web":
+        assert said == ""
+
+
 def test_any_member_may_be_killed(tiffin: Own, host: Host) -> None:
-    """Killing the keeper that made the host, too, takes nothing from the other containers."""
+    """Killing the keeper that made the host, too, takes nothing from the other containers.
+
+    Its port is free again, whether the next to look there comes or goes.
+    """
     tiffin("run", "-d", "--name", "first", "-p", "8085:80", "box:1", "sleep", "60")
+    tiffin("run", "-d", "--name", "going", "box:1", "sleep", "60")
     web = served(tiffin, "-p", "8080:80")
     kill_keeper(tiffin, "first")
+    tiffin("rm", "-f", "going")
     assert answer(host, "127.0.0.1", 8080) == "web"
     assert answer_inside(tiffin, web, 80) == "web"
     tiffin("rm", "-f", "first")

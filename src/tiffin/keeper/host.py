@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _AGAIN_SECONDS = 0.1
 """How long after the end of the way out it is looked for, or made: it is no loop that spins."""
+_LOST = -1
+"""The order of a port that nobody leads: the way out that did has ended."""
 
 
 def place(privilege: Privilege) -> str:
@@ -43,14 +45,15 @@ def place(privilege: Privilege) -> str:
 
 
 def _read(path: str) -> State:
-    """Return what is known, with the members that live."""
+    """Return what is known, with the members that live, and how many died and left ports published."""
     try:
         with open(path, "rb") as stream:
             state = jsontext.load_object(stream.read())
     except (FileNotFoundError, NotADirectoryError, PermissionError, Corrupt):
         return {"uplink": "", "members": {}, "dead": 0}
     members = {tag: held for tag, held in state["members"].items() if atomic.owner_lives(tag)}
-    return {**state, "members": members, "dead": len(state["members"]) - len(members)}
+    dead = state["dead"] + len(state["members"]) - len(members)
+    return {**state, "members": members, "dead": dead}
 
 
 def _open(tag: str, name: str, flags: int = os.O_RDONLY) -> int:
@@ -125,8 +128,6 @@ class Host:
                 if not any(self._join(tag, held) for tag, held in state["members"].items()):
                     state = self._make()
                 self._connect(state)
-                if state["dead"]:
-                    self._sweep()
                 state["members"][self._tag] = [self._net, self._pipe]
                 self._write(state)
         except BaseException:
@@ -171,6 +172,13 @@ class Host:
         self._watch(int(state["uplink"].split("-")[1]))
 
     def _write(self, state: State) -> None:
+        """Write who is here; the dead are counted until what they published is taken back."""
+        if state["dead"]:
+            try:
+                self._sweep()
+                state["dead"] = 0
+            except (OSError, TiffinError):
+                pass  # whoever writes next tries again
         atomic.write_file(self._path, jsontext.dumps_bytes(state), 0o600)
 
     def leave(self) -> None:
@@ -214,10 +222,11 @@ class Host:
 
     def _broken(self, _events: int) -> None:
         self._watch(0)
+        self._forwards = {key: (_LOST, fact) for key, (_order, fact) in self._forwards.items()}
         self._loop.later(_AGAIN_SECONDS, self._mend)
 
     def _mend(self) -> None:
-        """Connect with the way out that another member has made, or make it; publish our ports there."""
+        """Connect with the way out that another member has made, or make it; publish our lost ports there."""
         if self._net < 0:
             return
         try:
@@ -225,9 +234,13 @@ class Host:
                 state = _read(self._path)
                 self._connect(state)
                 self._write(state)
-            for key, (_order, fact) in tuple(self._forwards.items()):
-                self._forward(key, fact)
         except (OSError, TiffinError):
+            self._loop.later(10 * _AGAIN_SECONDS, self._mend)
+            return
+        for key, (order, fact) in tuple(self._forwards.items()):
+            if order == _LOST:
+                kernel.attempt(self._forward, key, fact)
+        if any(order == _LOST for order, _fact in self._forwards.values()):  # its port is taken now
             self._loop.later(10 * _AGAIN_SECONDS, self._mend)
 
     # --- ports ---------------------------------------------------------------------------------
@@ -293,10 +306,12 @@ class Host:
         """Publish a port no more."""
         from tiffin.network import uplink
 
-        order, _fact = self._forwards.pop(key, (-1, []))
-        if order >= 0:
+        if key not in self._forwards:
+            return
+        order, _fact = self._forwards.pop(key)
+        if order != _LOST:
             kernel.attempt(uplink.unforward, self._control, order)
-            self._held.pop(key).close()
+        self._held.pop(key).close()
 
     # --- there ---------------------------------------------------------------------------------
 

@@ -85,9 +85,11 @@ def start(namespace: int, holding: int, control: str) -> int:
     wanted = ((null, 0), (null, 1), (errors, 2), (copies[0], _READY), (copies[1], _ALIVE))
     actions = [(os.POSIX_SPAWN_DUP2, file, number) for file, number in wanted]
     try:
-        process = os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=actions)
-        for descriptor in (saying_ready, copies[0]):
-            os.close(descriptor)
+        try:
+            process = os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=actions)
+        finally:
+            for descriptor in (saying_ready, copies[0]):
+                os.close(descriptor)
         if not os.read(ready, 1):
             said = os.pread(errors, _ANSWER, 0).decode(errors="replace").strip().rpartition("\n")[2]
             raise Unavailable(f"slirp4netns: {said or 'it ended at once'}", hint="tiffin doctor")
