@@ -228,9 +228,18 @@ def test_random_lives_at_once(chaos: Chaos, processes: int, containers: int, sec
         for one in lives:
             one.result()
     assert [f for f in chaos.engine.system.fsck() if f.is_damage] == []
-    for line in chaos.run("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}")[1].splitlines():
-        container, state = line.split()
+    for container, state in standing(chaos):
         check_agrees(chaos.engine, container, state)
+
+
+def standing(chaos: Chaos) -> list[tuple[str, str]]:
+    """Return containers with their states as `ps` tells them, when those that end by themselves have ended."""
+    while True:
+        said = chaos.run("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}} {{.Command}}")[1]
+        rows = [line.split(" ", 2) for line in said.splitlines()]
+        moving = {"running", "restarting"}
+        if not any(state in moving and "sleep" not in command for _, state, command in rows):
+            return [(container, state) for container, state, _ in rows]
 
 
 def check_agrees(engine: Engine, container: str, state: str) -> None:

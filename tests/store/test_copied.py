@@ -109,9 +109,10 @@ def in_copy(store: Store, work: Callable[[str], None]) -> tuple[bytes, list[tupl
     work(words.target)
     changes = store.snapshots.changes("c", made.layers)
     with store.snapshots.begin() as draft:
-        measured = store.snapshots.copy_upper("c", draft)
+        store.snapshots.copy_upper("c", draft)
+        xattr = store.settings.privilege.xattr
         with store.snapshots.adopt_upper("c") as adopted:
-            assert measured == measure(adopted.path, xattr=store.settings.privilege.xattr)
+            assert measure(draft.path, xattr=xattr) == measure(adopted.path, xattr=xattr)
         return layer(store, draft.path), changes
 
 

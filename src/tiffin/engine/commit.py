@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from tiffin.engine.assemble import assemble, built_layer
 from tiffin.engine.views import event_attributes
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.layer import tar
 from tiffin.spec import clock
 from tiffin.spec.image import HistoryEntry, ImageConfig
 from tiffin.spec.reference import Reference
@@ -111,18 +110,10 @@ def _own_layers(engine: Engine, record: ContainerRecord, *, pause: bool) -> tupl
         # The lock keeps the container from being removed, or started, under the copy.
         with store.containers.lock(record.id), standing_still(engine, record, wanted=pause):
             record = store.containers.get(record.id)  # somebody may have forked it meanwhile
-            copied = store.snapshots.copy_upper(record.id, draft)
-        own = record.layers[len(record.layers) - record.own_layers :]
-        if copied.tar_size <= len(tar.END):
-            return own
-        chain_id = store.snapshots.commit(
-            draft,
-            parent=record.layers[-1] if record.layers else "",
-            diff_id=copied.diff_id,
-            size=copied.size,
-            tar_size=copied.tar_size,
-        )
-    return (*own, chain_id)
+            store.snapshots.copy_upper(record.id, draft)
+        chain_id = store.snapshots.commit_written(draft, parent=record.layers[-1] if record.layers else "")
+    own = record.layers[len(record.layers) - record.own_layers :]
+    return (*own, chain_id) if chain_id else own
 
 
 @contextmanager

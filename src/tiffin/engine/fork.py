@@ -78,16 +78,10 @@ def _start(engine: Engine, record: ContainerRecord) -> ContainerRecord:
 def _copied(store: Store, record: ContainerRecord) -> ContainerRecord:
     """Copy what the container wrote into a layer that only its forks have."""
     with store.snapshots.begin() as draft:
-        copied = store.snapshots.copy_upper(record.id, draft)
-        if copied.tar_size <= len(tar.END):
-            return record
-        chain_id = store.snapshots.commit(
-            draft,
-            parent=record.layers[-1] if record.layers else "",
-            diff_id=copied.diff_id,
-            size=copied.size,
-            tar_size=copied.tar_size,
-        )
+        store.snapshots.copy_upper(record.id, draft)
+        chain_id = store.snapshots.commit_written(draft, parent=record.layers[-1] if record.layers else "")
+    if not chain_id:
+        return record
     forks.keep(store, chain_id)
     extra = {**record.extra, "own_layers": record.own_layers + 1}
     return record.replace(layers=(*record.layers, chain_id), extra=extra)

@@ -142,7 +142,7 @@ class Runner:
         )
 
     def _network(self, mode: str) -> tuple[HostConfig, Mapping[str, Mapping[str, Any]]]:
-        """Return how a command is on a network; an ordinary user has no bridges, and uses the host's."""
+        """Return how a command is on a network; by default an ordinary user's uses the host's."""
         if mode == "default":
             mode = "bridge" if self._engine.settings.privilege.rung == "root" else "host"
         host = self._host.replace(network_mode=mode, log_config=LogConfig(type="none"))

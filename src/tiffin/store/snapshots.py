@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Self
 
-    from tiffin.layer.diff import Measured
     from tiffin.settings import Privilege
     from tiffin.store.copied import Copied
     from tiffin.store.database import Database
@@ -397,12 +396,11 @@ class Snapshots:
             raise atomic.storage_error(error, f"commit {key[:12]}") from error
         return Draft(path)
 
-    def copy_upper(self, key: str, draft: Draft) -> Measured:
+    def copy_upper(self, key: str, draft: Draft) -> None:
         """Copy what a container wrote into an empty draft; it keeps its own and may run meanwhile.
 
         Raises Conflict if something changes while it is copied.
         """
-        from tiffin.layer.diff import measure
         from tiffin.layer.duplicate import duplicate
 
         xattr = self._privilege.xattr
@@ -413,7 +411,15 @@ class Snapshots:
                 duplicate(self._upper(self._layout.container(key)), draft.path, xattr=xattr)
         except OSError as error:
             raise atomic.storage_error(error, f"commit {key[:12]}") from error
-        return measure(draft.path, xattr=xattr)
+
+    def commit_written(self, draft: Draft, *, parent: str) -> str:
+        """Make what `copy_upper` copied the layer over `parent`; return its chain id, "" if nothing was."""
+        from tiffin.layer import diff, tar
+
+        made = diff.measure(draft.path, xattr=self._privilege.xattr)
+        if made.tar_size <= len(tar.END):
+            return ""
+        return self.commit(draft, parent=parent, diff_id=made.diff_id, size=made.size, tar_size=made.tar_size)
 
     # What a container wrote, as a layer that others stand on too: see `store.forks`.
 
