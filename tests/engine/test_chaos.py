@@ -233,7 +233,7 @@ def test_random_lives_at_once(chaos: Chaos, processes: int, containers: int, sec
 
 
 def standing(chaos: Chaos) -> list[tuple[str, str]]:
-    """Return containers with their states as `ps` tells them, when those that end by themselves have ended."""
+    """Return containers and states as `ps` tells them, when those that end by themselves have ended."""
     while True:
         said = chaos.run("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}} {{.Command}}")[1]
         rows = [line.split(" ", 2) for line in said.splitlines()]
