@@ -225,7 +225,7 @@ def test_random_lives_at_once(chaos: Chaos, processes: int, containers: int, sec
         lives = [pool.submit(live, chaos, seed, seconds, names) for seed in range(processes)]
         while not all(one.done() for one in lives):
             chaos.remember()
-            if time.monotonic() > deadline:  # an exec in a paused container waits, and may have been the last
+            if time.monotonic() > deadline:  # an exec that was overtaken by the last pause waits for this
                 chaos.run("unpause", *names)
             select.select([], [], [], 0.2)
         for one in lives:
@@ -237,12 +237,14 @@ def test_random_lives_at_once(chaos: Chaos, processes: int, containers: int, sec
 
 def standing(chaos: Chaos) -> list[tuple[str, str]]:
     """Return containers and states as `ps` tells them, when those that end by themselves have ended."""
+    deadline = time.monotonic() + 60
     while True:
         said = chaos.run("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}} {{.Command}}")[1]
         rows = [line.split(" ", 2) for line in said.splitlines()]
         moving = {"running", "restarting"}
         if not any(state in moving and "sleep" not in command for _, state, command in rows):
             return [(container, state) for container, state, _ in rows]
+        assert time.monotonic() < deadline, rows
 
 
 def check_agrees(engine: Engine, container: str, state: str) -> None:

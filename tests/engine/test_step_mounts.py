@@ -206,7 +206,10 @@ def test_a_secret_is_never_on_the_disk(own_engine: Engine, tmp_path: Path) -> No
         assert build.stdout is not None
         assert any(b"| ready" in line for line in build.stdout)
         (step,) = os.listdir(layout.containers)
-        assert _holders(own_engine, word) == b""
+        with tempfile.NamedTemporaryFile(dir=layout.root) as control:
+            control.write(word.encode())
+            control.flush()
+            assert _holders(own_engine, word) == f"{control.name}\n".encode()
         keeper = os.pidfd_open(_parent(own_engine.store.containers.state(step, living=True).pid))
         build.kill()
     assert select.select([keeper], [], [], 20)[0]  # it has given all back

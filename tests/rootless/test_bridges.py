@@ -14,7 +14,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +29,7 @@ from tests.cli.test_session_networks import (
     Inside,
     answer,
     answer_inside,
+    keeper_of,
     kill_keeper,
     nothing_is_left,
     served,
@@ -201,35 +201,23 @@ def test_a_killed_way_out_comes_back(tiffin: Own, host: Host, other: Host) -> No
             assert server.stdout.readline() == f"{HERE}\n"
 
 
-TAKE = """
-import socket, sys
-while True:
-    with socket.socket() as taken:
-        try:
-            taken.bind(("", int(sys.argv[1])))
-        except OSError:
-            continue
-        print("taken", flush=True)
-        sys.stdin.read()
-        break
-"""
-
-
 def test_a_port_taken_while_the_way_out_is_away(tiffin: Own, host: Host) -> None:
     """Another program's port keeps no other port from coming back; when it is free, it comes, too."""
     served(tiffin, "-p", "8080:80", "-p", "8081:80", "-p", "8082:80")
-    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with host.start([sys.executable, "-I", "-S", "-c", TAKE, "8081"], **piped) as other:
-        assert other.stdout
-        kill(tiffin.uplink())
-        assert other.stdout.readline() == "taken\n"
+    keeper = keeper_of(tiffin, "web")
+    with contextlib.ExitStack() as taken:
+        os.kill(keeper, signal.SIGSTOP)  # it shall not be the faster one
+        try:
+            kill(tiffin.uplink())
+            taken.enter_context(host.listening(8081))
+        finally:
+            os.kill(keeper, signal.SIGCONT)
         for port in (8080, 8082):
             while (said := answer(host, "127.0.0.1", port)) != "web":
                 assert said == ""
         tiffin("container", "unpublish", "web", "8080:80")
         assert answer(host, "127.0.0.1", 8082) == "web"
         assert answer(host, "127.0.0.1", 8080) == ""
-        other.communicate("")
     while (said := answer(host, "127.0.0.1", 8081)) != "web":
         assert said == ""
 

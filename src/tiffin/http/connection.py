@@ -252,9 +252,8 @@ class Connection:
         # By hand: h11 would frame the body of a 200, and shares its 101 only with clients that asked.
         reason = "UPGRADED" if response.status == 101 else "OK"
         lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{k}: {v}" for k, v in response.headers)]
-        with contextlib.suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # it has left: `upgrade` sees it, too
+        # A client that has left by now is for `upgrade` to see: it may hold what has to be given back.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
         self._socket.settimeout(None)
         response.upgrade(self._socket, self._http.trailing_data[0])
