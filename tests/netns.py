@@ -6,12 +6,16 @@ A test that runs tiffin in one of them sees only its own interfaces and rules, w
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import types
+    from collections.abc import Callable, Iterator, Sequence
 
 LISTEN = """
 import socket, sys
@@ -23,6 +27,20 @@ with socket.create_server(("", int(sys.argv[1]))) as server:
         client.close()
 """
 _HOLD = "echo ready; exec sleep infinity"
+_PATIENCE = 60
+"""Seconds that a program, or a change of the links, may take."""
+
+
+class Program(subprocess.Popen[Any]):
+    """A program whose block, left by a failure, kills it instead of waiting for its end."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        """Kill it if the block failed; wait for its end."""
+        if kind:
+            self.kill()
+        super().__exit__(kind, value, trace)
 
 
 class Host:
@@ -49,18 +67,34 @@ class Host:
 
     def run(self, *words: str, code: int = 0, stdin: bytes = b"") -> str:
         """Run a program in here that ends with `code`; return what it printed."""
-        done = subprocess.run(self.argv(*words), input=stdin, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(
+            self.argv(*words), input=stdin, capture_output=True, check=False, timeout=_PATIENCE
+        )
         assert done.returncode == code, (words, done.stdout, done.stderr)
         return done.stdout.decode(errors="replace")
 
     def works(self, *words: str, stdin: bytes = b"") -> bool:
         """Tell whether a program in here ends well."""
-        done = subprocess.run(self.argv(*words), input=stdin, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(
+            self.argv(*words), input=stdin, capture_output=True, check=False, timeout=_PATIENCE
+        )
         return done.returncode == 0
 
     def start(self, words: Sequence[str], **more: object) -> subprocess.Popen[Any]:
         """Start a program in here."""
-        return subprocess.Popen(self.argv(*words), **more)  # type: ignore[call-overload, no-any-return]
+        return Program(self.argv(*words), **more)  # type: ignore[call-overload, no-any-return]
+
+    def wait_for_links(self, right: Callable[[str], bool]) -> None:
+        """Wait until what `ip -br link` shows is right; it is looked at whenever a link changes."""
+        end = time.monotonic() + _PATIENCE
+        with self.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
+            assert monitor.stdout
+            while not right(shown := self.run("ip", "-br", "link")):
+                assert time.monotonic() < end, shown
+                # The monitor does not say since when it listens: what changed before that is found here.
+                if select.select([monitor.stdout], [], [], 0.5)[0]:
+                    os.read(monitor.stdout.fileno(), 65536)
+            monitor.kill()
 
     @contextlib.contextmanager
     def listening(self, port: int) -> Iterator[subprocess.Popen[str]]:

@@ -636,11 +636,7 @@ def test_the_last_one_turns_off_the_light(tiffin: Inside, host: Host) -> None:
 
 def wait_until_quiet(host: Host) -> None:
     """Wait until no bridge of tiffin's is left: the keepers that were last on one take it away."""
-    with host.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
-        assert monitor.stdout
-        while "tf-" in (shown := host.run("ip", "-br", "link")) or "tv" in shown:
-            monitor.stdout.readline()
-        monitor.kill()
+    host.wait_for_links(lambda shown: "tf-" not in shown and "tv" not in shown)
 
 
 def keeper_of(tiffin: Inside, name: str) -> int:
@@ -731,11 +727,7 @@ def test_what_a_forgotten_store_left_goes(tiffin: Inside, tmp_path: pathlib.Path
 def wait_until_gone(host: Host, tiffin: Inside) -> None:
     """Wait until the default bridge of one store is no more."""
     bridge = "tf-" + tiffin("network", "inspect", "-f", "{{.Id}}", "bridge")[:12]
-    with host.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
-        assert monitor.stdout
-        while bridge in host.run("ip", "-br", "link"):
-            monitor.stdout.readline()
-        monitor.kill()
+    host.wait_for_links(lambda shown: bridge not in shown)
 
 
 def kill_all_of(tiffin: Inside, name: str) -> None:
@@ -746,11 +738,7 @@ def kill_all_of(tiffin: Inside, name: str) -> None:
     signal.pidfd_send_signal(handle, signal.SIGKILL)
     select.select([handle], [], [])
     os.close(handle)
-    with tiffin.host.start(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
-        assert monitor.stdout
-        while "tv" in tiffin.host.run("ip", "-br", "link"):
-            monitor.stdout.readline()
-        monitor.kill()
+    tiffin.host.wait_for_links(lambda shown: "tv" not in shown)
 
 
 @pytest.mark.long
