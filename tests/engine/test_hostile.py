@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.conftest import make_engine
-from tests.engine.parts import Lines, Shelf, check_sound, file, layer, shown, special
+from tests.engine.parts import Lines, Shelf, check_sound, file, layer, shown, special, sweep
 from tests.rungs import PRIVILEGE
 from tests.servers import Asked, Reply, ScriptedServer
 from tiffin.engine.engine import Engine
@@ -447,4 +447,5 @@ def test_interrupting_a_pull_from_a_silent_registry(
     with make_engine(tmp_path) as engine:
         assert shown(engine) == []
         engine.images.pull(name)
+        sweep(engine)  # the folder of a layer that was about to be unpacked in that moment
         check_sound(engine)
