@@ -16,16 +16,16 @@ from tiffin.http.message import Request, Response, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUICK = Limits(head_bytes=4096, idle=5, head=0.2, silence=0.2, drain=100)
+SMALL = Limits(head_bytes=4096, idle=20, drain=100)
 
 
 class Client:
     """The other end of a connection that one thread serves."""
 
-    def __init__(self, limits: Limits = QUICK) -> None:
+    def __init__(self, limits: Limits = SMALL) -> None:
         """Start to serve `handle`."""
         self.sock, theirs = socket.socketpair()
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.served: list[Served] = []
         self.seen: list[Request] = []
         self.bodies: list[bytes] = []
@@ -110,7 +110,7 @@ class Client:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """A connection with short patience."""
+    """A connection with small limits, and the patience of a real one."""
     made = Client()
     yield made
     made.sock.close()
@@ -230,11 +230,14 @@ def test_junk_in_chunks_is_400(client: Client) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET / HT", head("PUT", "/echo", "Content-Length: 5") + b"12"])
-def test_silence_ends_a_connection(client: Client, sent: bytes) -> None:
+def test_silence_ends_a_connection(sent: bytes) -> None:
     """A head or a body that does not go on is given up in time."""
+    client = Client(SMALL.replace(head=0.2, silence=0.2))
     client.sock.sendall(sent)
     assert client.rest() == b""
     assert client.bodies == []
+    client.sock.close()
+    client.thread.join()
 
 
 def test_a_mistake_in_a_handler_is_500_and_told(client: Client) -> None:

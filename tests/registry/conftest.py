@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.registry.parts import AnyRegistry, Script, Serve
+    from tiffin.registry.transport import Limits
 
 
 @pytest.fixture(scope="session", params=REGISTRIES)
@@ -54,12 +55,12 @@ def serve(settings: Settings) -> Iterator[Serve]:
     """Start a scripted registry; return a client of its repository `shop`, and it."""
     started: list[tuple[Repository, ScriptedServer]] = []
 
-    def start(script: Script) -> tuple[Repository, ScriptedServer]:
+    def start(script: Script, limits: Limits = QUICK) -> tuple[Repository, ScriptedServer]:
         def answer(asked: Asked) -> Reply:
             return Reply(200) if asked.path == "/v2/" else script(asked)
 
         server = ScriptedServer(answer)
-        client = Repository(Reference.parse(f"{server.host}/shop:1"), settings, limits=QUICK)
+        client = Repository(Reference.parse(f"{server.host}/shop:1"), settings, limits=limits)
         started.append((client, server))
         return client, server
 

@@ -12,6 +12,7 @@ from tiffin.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from tests.servers import Asked, LoggedRegistry, Reply, ScriptedServer
     from tiffin.registry.client import Repository
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
 
     AnyRegistry = LoggedRegistry
     Script = Callable[[Asked], Reply]
-    Serve = Callable[[Script], tuple[Repository, ScriptedServer]]
 
-QUICK = Limits(
-    attempts=3, pause=0.01, longest_pause=0.02, patience=1, silence=0.3, commit=0.3, connect=2, window=0.2
-)
-"""For servers that fail on purpose."""
-PATIENT = Limits(attempts=3, pause=0.01, connect=10, silence=20)
-"""For real servers."""
+    class Serve(Protocol):
+        """The `serve` fixture: starts a scripted registry, returns a client of it, and it."""
+
+        def __call__(self, script: Script, limits: Limits = ...) -> tuple[Repository, ScriptedServer]:
+            """Start it; both end with the test."""
+
+
+QUICK = Limits(attempts=3, pause=0.01, longest_pause=0.02, patience=1)
+"""Tries again at once, and waits as long as users do: the machine may be slow, and a test that wants short
+patience shortens the one limit that it is about."""
 
 
 def described(data: bytes, media_type: str = mediatype.OCI_LAYER) -> Descriptor:

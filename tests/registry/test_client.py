@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.registry.parts import PATIENT, described, no_progress, read_all
+from tests.registry.parts import QUICK, described, no_progress, read_all
 from tests.servers import BoxRegistry
 from tiffin.errors import Corrupt, NotFound, Unauthorized
 from tiffin.registry.client import Repository, check_login
@@ -41,7 +41,7 @@ def push_image(repository: Repository, layer: bytes, *tags: str) -> tuple[Descri
 @pytest.fixture
 def shop(registry: AnyRegistry, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Repository]:
     name = f"{registry.host}/{request.function.__name__.replace('_', '-')[:80].rstrip('-')}:1"
-    with Repository(Reference.parse(name), settings, limits=PATIENT) as repository:
+    with Repository(Reference.parse(name), settings, limits=QUICK) as repository:
         yield repository
 
 
@@ -120,7 +120,7 @@ def test_upload_exists_mounts_or_pushes(shop: Repository, registry: AnyRegistry,
             return io.BytesIO(b"wandering")
 
     there = Reference.parse(f"{registry.host}/other/place")
-    with Repository(there, settings, limits=PATIENT) as other:
+    with Repository(there, settings, limits=QUICK) as other:
         assert shop.upload(described(b"wandering"), Source(), no_progress) == "pushed"
         assert shop.upload(described(b"wandering"), Source(), no_progress) == "exists"
         names = ("elsewhere.example/x", f"{registry.host}/nobody/here", shop.reference.name)
@@ -163,7 +163,7 @@ def test_a_missing_tag_names_those_that_exist(shop: Repository) -> None:
 
 def test_a_missing_repository_says_so(registry: AnyRegistry, settings: Settings) -> None:
     """Asking a repository that does not exist is NotFound, without a made-up tag list."""
-    with Repository(Reference.parse(f"{registry.host}/nobody/home"), settings, limits=PATIENT) as repository:
+    with Repository(Reference.parse(f"{registry.host}/nobody/home"), settings, limits=QUICK) as repository:
         with pytest.raises(NotFound, match=r"manifest for .*/nobody/home:latest not found: manifest unknown"):
             repository.resolve()
         with pytest.raises(NotFound, match=r"repository .*/nobody/home not found: name unknown"):
@@ -179,7 +179,7 @@ def test_tags_are_listed(shop: Repository) -> None:
 def test_without_a_login_the_registry_refuses(private_registry: AnyRegistry, settings: Settings) -> None:
     """A registry with a password says so in docker's words, and the hint names the login."""
     reference = Reference.parse(f"{private_registry.host}/shop:1")
-    with Repository(reference, settings, limits=PATIENT) as repository:
+    with Repository(reference, settings, limits=QUICK) as repository:
         with pytest.raises(Unauthorized) as caught:
             repository.resolve()
         assert caught.value.message == "no basic auth credentials"
@@ -189,10 +189,10 @@ def test_without_a_login_the_registry_refuses(private_registry: AnyRegistry, set
 def test_a_stored_login_opens_the_registry(private_registry: AnyRegistry, settings: Settings) -> None:
     """What login stores is what pull and push use."""
     good = Credential(username="ann", password="se:cret")
-    assert check_login(private_registry.host, good, settings, limits=PATIENT) == good
+    assert check_login(private_registry.host, good, settings, limits=QUICK) == good
     Credentials(settings).store(private_registry.host, good)
     reference = Reference.parse(f"{private_registry.host}/shop:1")
-    with Repository(reference, settings, limits=PATIENT) as repository:
+    with Repository(reference, settings, limits=QUICK) as repository:
         descriptor, _ = push_image(repository, BIG, "1")
         assert repository.resolve()[0] == descriptor
         assert repository.open_blob(described(BIG)).read(10) == BIG[:10]
@@ -202,7 +202,7 @@ def test_a_wrong_password_is_never_shown(private_registry: AnyRegistry, settings
     """A refused login says docker's sentence; the password is in no text of the error."""
     wrong = Credential(username="ann", password="hunter22")
     with pytest.raises(Unauthorized) as caught:
-        check_login(private_registry.host, wrong, settings, limits=PATIENT)
+        check_login(private_registry.host, wrong, settings, limits=QUICK)
     url = f"http://{private_registry.host}/v2/"
     assert caught.value.message == f"login attempt to {url} failed with status: 401 Unauthorized"
     seen = f"{caught.value!r} {caught.value.hint} {caught.value.__cause__!r} {wrong!r}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.registry.parts import PATIENT, QUICK, described
+from tests.registry.parts import QUICK, described
 from tests.servers import (
     Asked,
     Certificate,
@@ -83,7 +83,7 @@ def test_a_local_registry_may_speak_tls(
     """A loopback registry that answers as TLS is asked by TLS; nobody has to trust its certificate."""
     with DockerRegistry(f"{tmp_path}/registry", certificate=certificate) as registry:
         reference = Reference.parse(f"{registry.host}/shop:1")
-        with Repository(reference, settings, limits=PATIENT) as client:
+        with Repository(reference, settings, limits=QUICK) as client:
             assert not client.has_blob(described(b"x"))
             assert client.session.transport.base() == f"https://{registry.host}"
     with (

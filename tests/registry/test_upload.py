@@ -172,7 +172,7 @@ def test_an_upload_that_gets_no_answer_ends(serve: Serve) -> None:
             return Reply(202, headers={"Location": "/u/1"})
         return Reply(204) if asked.method == "DELETE" else Reply(201, hang=release)
 
-    client, server = serve(script)
+    client, server = serve(script, QUICK.replace(silence=0.5, commit=0.5))
     with pytest.raises(Unavailable, match="timeout awaiting response"):
         client.put_blob(BLOB, io.BytesIO(DATA), no_progress)
     release.set()
@@ -184,7 +184,7 @@ def test_a_registry_that_does_not_take_the_bytes_is_given_up(serve: Serve, setti
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         location = f"http://127.0.0.1:{deaf.getsockname()[1]}/u"
         _, server = serve(lambda _: Reply(202, headers={"Location": location}))
-        limits = QUICK.replace(connect=0.2, attempts=2)
+        limits = QUICK.replace(connect=0.5, silence=0.5, attempts=2)
         data = bytes(32 << 20)
         client = Repository(Reference.parse(f"{server.host}/shop"), settings, limits=limits)
         with client, pytest.raises(Unavailable, match="i/o timeout"):
